@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the rehearsal keeps its state, and on which addresses and ports it answers."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that may differ between two rehearsals; all of it has a default.
+
+    Addresses are IPv4 literals. `home` holds the state that `down --purge` forgets, `cache` the images that it keeps.
+    """
+
+    home: Path = REPOSITORY / ".rehearsal"
+    cache: Path = REPOSITORY / ".rehearsal" / "cache"
+    project_id: str = "fanops-rehearsal"
+    project_number: str = "482910376155"
+    withdrawn_families: tuple[str, ...] = ()
+    bridge: str = "rehearsal0"
+    bridge_address: str = "10.128.0.1"
+    bridge_prefix: int = 20
+    metadata_address: str = "169.254.169.254"
+    frontdoor_port: int = 3128
+    gateway_port: int = 3129
+    storage_port: int = 3130
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The front door's certificate authority (PEM)."""
+        return self.home / "ca" / "mitmproxy-ca-cert.pem"
+
+    @property
+    def ca_bundle(self) -> Path:
+        """The host's trusted authorities plus the front door's (PEM)."""
+        return self.home / "ca" / "bundle.pem"
+
+    @property
+    def deployer_key(self) -> Path:
+        """The service-account key file that `rehearsal env` points at."""
+        return self.home / "credentials" / "deployer.json"
+
+    @property
+    def proxy_url(self) -> str:
+        """The front door as clients on this machine reach it."""
+        return f"http://127.0.0.1:{self.frontdoor_port}"
+
+    @property
+    def guest_proxy_url(self) -> str:
+        """The front door as guests and functions reach it."""
+        return f"http://{self.bridge_address}:{self.frontdoor_port}"
+
+
+def load() -> Settings:
+    """Return the settings of this machine, read from `REHEARSAL_*` environment variables.
+
+    `REHEARSAL_HOME` moves the state, `REHEARSAL_CACHE` the images, `REHEARSAL_WITHDRAWN_FAMILIES` is a comma-separated
+    list of image families that answer 404.
+    """
+    home = Path(os.environ.get("REHEARSAL_HOME") or REPOSITORY / ".rehearsal").resolve()
+    cache = Path(os.environ.get("REHEARSAL_CACHE") or home / "cache").resolve()
+    withdrawn = os.environ.get("REHEARSAL_WITHDRAWN_FAMILIES", "")
+    return Settings(
+        home=home,
+        cache=cache,
+        withdrawn_families=tuple(family.strip() for family in withdrawn.split(",") if family.strip()),
+    )
