@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The few operations on Cloud Storage that releases are made of, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import google_crc32c
+import requests
+from google.api_core import exceptions as api
+from google.auth import exceptions as auth
+from google.cloud.storage import Client
+from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+from google.cloud.storage.retry import DEFAULT_RETRY
+
+from ml.releases import ReleaseNotFoundError
+
+_URL = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/?")
+_FAILURES = (
+    api.GoogleAPICallError,
+    api.RetryError,
+    auth.GoogleAuthError,
+    requests.RequestException,
+    DataCorruption,
+    InvalidResponse,
+    OSError,
+)
+
+
+class BucketError(Exception):
+    """An operation on the bucket failed; the message says which, why, and what to do."""
+
+
+class ConflictError(BucketError):
+    """The object is no longer the one that the writer had read."""
+
+
+def bucket_name(url: str) -> str:
+    """Return the bucket of ``gs://bucket``; raise ValueError if ``url`` is not of that form."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError(f"{url!r} is not a bucket URL: write gs:// and the bucket's name, nothing after it")
+    return match.group(1)
+
+
+def crc32c(data: bytes) -> str:
+    """Return the CRC32C of ``data`` as Cloud Storage writes it (base64, big-endian)."""
+    return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+
+
+class Bucket:
+    """A bucket, reached with the application default credentials.
+
+    ``timeout`` is the seconds that one request may be silent, ``deadline`` the seconds after which retries end.
+    """
+
+    def __init__(self, name: str, client: Client | None = None, timeout: float = 60, deadline: float = 120) -> None:
+        self.name = name
+        with self._explained("open the bucket"):
+            self._bucket = (client or Client()).bucket(name)
+        self._timeout = timeout
+        self._retry = DEFAULT_RETRY.with_timeout(deadline)
+
+    def check(self) -> None:
+        """Raise BucketError unless the bucket exists and may be listed."""
+        with self._explained("list the bucket"):
+            list(
+                self._bucket.client.list_blobs(
+                    self._bucket, prefix="current.json", max_results=1, timeout=self._timeout, retry=self._retry
+                )
+            )
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of an object; raise ReleaseNotFoundError if there is none."""
+        try:
+            with self._explained(f"read {path}"):
+                data: bytes = self._bucket.blob(path).download_as_bytes(timeout=self._timeout, retry=self._retry)
+                return data
+        except BucketError as error:
+            if isinstance(error.__cause__, api.NotFound):
+                raise ReleaseNotFoundError(f"gs://{self.name}/{path} does not exist") from error
+            raise
+
+    def read_versioned(self, path: str) -> tuple[bytes, int] | None:
+        """Return the bytes of an object and their generation, or None if there is no such object."""
+        for _ in range(10):
+            with self._explained(f"read {path}"):
+                blob = self._bucket.get_blob(path, timeout=self._timeout, retry=self._retry)
+                if blob is None:
+                    return None
+                try:
+                    data = blob.download_as_bytes(
+                        if_generation_match=blob.generation, timeout=self._timeout, retry=self._retry
+                    )
+                except (api.PreconditionFailed, api.NotFound):
+                    continue  # replaced between the two requests
+                return data, int(blob.generation)
+        raise BucketError(f"cannot read gs://{self.name}/{path}: it was replaced in each of 10 attempts; try again")
+
+    def create(self, path: str, data: bytes, content_type: str) -> int:
+        """Create an object that must not change any more, and return its generation.
+
+        If it exists with the same size and CRC32C, that is a success: an earlier attempt, or a lost answer, made it.
+        """
+        blob = self._bucket.blob(path)
+        with self._explained(f"create {path}"):
+            try:
+                blob.upload_from_string(
+                    data,
+                    content_type=content_type,
+                    if_generation_match=0,
+                    timeout=self._timeout,
+                    retry=self._retry,
+                    checksum="crc32c",
+                )
+            except api.PreconditionFailed:
+                blob.reload(timeout=self._timeout, retry=self._retry)
+                if (blob.size, blob.crc32c) != (len(data), crc32c(data)):
+                    raise BucketError(
+                        f"gs://{self.name}/{path} exists with other content ({blob.size} bytes, CRC32C {blob.crc32c}) "
+                        "than its name promises; delete it and publish again"
+                    ) from None
+        return int(blob.generation)
+
+    def replace(self, path: str, data: bytes, generation: int) -> None:
+        """Replace an object if it still has ``generation`` (0: if it does not exist). Raises ConflictError if not.
+
+        After any other BucketError the outcome is unknown: the write may have happened and its answer been lost. The
+        same holds for ConflictError, because the client repeats a request whose answer was lost.
+        """
+        blob = self._bucket.blob(path)
+        blob.cache_control = "no-store"
+        with self._explained(f"replace {path}"):
+            blob.upload_from_string(
+                data,
+                content_type="application/json",
+                if_generation_match=generation,
+                timeout=self._timeout,
+                retry=self._retry,
+                checksum="crc32c",
+            )
+
+    def mirror(self, path: str, data: bytes, content_type: str, release: str) -> bool:
+        """Make ``path`` a copy of ``data`` unless it is one already; return whether it was written.
+
+        Raises ConflictError if somebody else writes it at the same time.
+        """
+        with self._explained(f"write {path}"):
+            existing = self._bucket.get_blob(path, timeout=self._timeout, retry=self._retry)
+            if existing is not None and (existing.size, existing.crc32c) == (len(data), crc32c(data)):
+                return False
+            blob = self._bucket.blob(path)
+            blob.cache_control = "no-store"
+            blob.metadata = {"release": release}
+            blob.upload_from_string(
+                data,
+                content_type=content_type,
+                if_generation_match=int(existing.generation) if existing else 0,
+                timeout=self._timeout,
+                retry=self._retry,
+                checksum="crc32c",
+            )
+            return True
+
+    @contextmanager
+    def _explained(self, action: str) -> Iterator[None]:
+        """Turn the exceptions of four libraries into one BucketError, with the remedy."""
+        try:
+            yield
+        except _FAILURES as error:
+            kind = ConflictError if isinstance(error, api.PreconditionFailed) else BucketError
+            raise kind(f"cannot {action} (gs://{self.name}): {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong and what to do about it, in one line."""
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, auth.DefaultCredentialsError):
+        return (
+            "no Google credentials were found; set GOOGLE_APPLICATION_CREDENTIALS to a key file, "
+            "or run where a service account is attached"
+        )
+    if isinstance(error, auth.GoogleAuthError):
+        return f"Google refused or could not check the credentials ({text}); check the key file and the network"
+    if isinstance(error, api.NotFound):
+        return "the bucket or the object does not exist; check the name, or create the bucket first"
+    if isinstance(error, (api.Forbidden, api.Unauthorized)):
+        return f"permission denied; the account needs roles/storage.objectUser on the bucket ({text})"
+    if isinstance(error, api.PreconditionFailed):
+        return "somebody else has changed it in the meantime"
+    return f"{type(error).__name__}: {text}; check the network and try again"

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The name of a training run: a fingerprint of everything that decides its result.
+
+    python -m ml.fingerprint --samples 10000 --seed 42
+
+prints one JSON object. The controller compares it with the live release to know whether there is anything to train; the
+training machine records it in the manifest. Both must get the same answer, so this needs the standard library only and
+hashes names and contents, never times or absolute paths.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_SAMPLES = 10_000
+DEFAULT_SEED = 42
+
+
+def fingerprint(samples: int, seed: int, root: Path = ROOT) -> dict[str, str]:
+    """Return the fingerprint of a run and of its four parts, as SHA-256 in hex.
+
+    ``code`` covers ``ml/**/*.py`` without ``ml/function/`` (serving can change without a training), ``lock`` the hashed
+    requirements of the training machine, ``data`` where the rows come from and the sponsor catalogue without its
+    campaign messages (they may be edited without a training), ``parameters`` the arguments of the run.
+
+    Raises FileNotFoundError if the lock or the catalogue is missing below ``root``.
+    """
+    package = root / "ml"
+    sources = sorted(
+        path.relative_to(root).as_posix()
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] != "function"
+    )
+    catalogue = json.loads((package / "sponsors.json").read_text(encoding="utf-8"))
+    sponsors = [{k: v for k, v in entry.items() if k != "campaign_message"} for entry in catalogue["sponsors"]]
+    parts = {
+        "code": _digest((name, (root / name).read_bytes()) for name in sources),
+        "lock": _digest([("training.txt", (root / "requirements" / "training.txt").read_bytes())]),
+        "data": _digest([("source", b"synthetic"), ("sponsors", _canonical(sponsors))]),
+        "parameters": _digest([("parameters", _canonical({"samples": samples, "seed": seed}))]),
+    }
+    return {"fingerprint": _digest((name, value.encode()) for name, value in sorted(parts.items())), **parts}
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
+    """Hash named contents; the lengths are hashed too, so that nothing can move from one part into the next."""
+    digest = hashlib.sha256()
+    for name, content in parts:
+        digest.update(f"{len(name)} {len(content)} {name}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the fingerprint as JSON; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ml.fingerprint", description="Name a training run by what goes into it."
+    )
+    parser.add_argument("--samples", type=int, default=DEFAULT_SAMPLES, help="rows to train on (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the run (default %(default)s)")
+    arguments = parser.parse_args(argv)
+    try:
+        result: Mapping[str, str] = fingerprint(arguments.samples, arguments.seed)
+    except FileNotFoundError as missing:
+        print(
+            f"error: the fingerprint covers {missing.filename}, which does not exist; "
+            "run from a complete copy of ml/ and requirements/training.txt",
+            file=sys.stderr,
+        )
+        return 1
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
