@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Ends the output of a failed run with one line that says why."""
+
+# ruff: noqa: E402 - Ansible wants the documentation before the imports
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: failure_line
+type: aggregate
+short_description: End the output of a failed run with one line that says why
+description:
+  - Ansible wraps a failure's message and buries it above the recap. This repeats it, unwrapped, as the last line.
+  - A failure that a rescue section mended is not repeated.
+requirements:
+  - enable it in ansible.cfg (callbacks_enabled)
+"""
+
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+
+class CallbackModule(CallbackBase):
+    """See DOCUMENTATION."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "failure_line"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, str] = {}
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        """Remember the host's last failure."""
+        if not ignore_errors:
+            self._remember(result)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        """Remember that the host was lost."""
+        self._remember(result)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Print the line of every host that ended in a failure."""
+        for host, line in self._last.items():
+            if stats.failures.get(host) or stats.dark.get(host):
+                self._display.display(f"Failed: {line}", color="red")
+
+    def _remember(self, result: Any) -> None:
+        host, found = result.host.get_name(), result.result
+        loop_failures = [item for item in found.get("results", []) if isinstance(item, dict) and item.get("failed")]
+        found = loop_failures[0] if loop_failures else found
+        why = found.get("msg") or found.get("stderr") or "no message"
+        text = "; ".join(str(part) for part in why) if isinstance(why, list) else str(why)
+        self._last[host] = " ".join(text.split())

@@ -1,0 +1,211 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: cloud_function
+short_description: Deploy an HTTP function (Cloud Run functions, 2nd generation)
+description:
+  - Packs the sources, and builds and deploys the function if the content or the settings changed.
+  - The SHA-256 over both is kept in the label C(content-hash). When it agrees and the function is ACTIVE, nothing is
+    uploaded and nothing is built.
+  - When a build fails, the error carries the lines of the build's log, and the version before keeps serving.
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the change without making it.
+  diff_mode:
+    support: full
+    description: Returns what differs, before and after.
+options:
+  name:
+    description: The function's name, 4 to 63 characters.
+    type: str
+    required: true
+  region:
+    description: The region.
+    type: str
+    required: true
+  source:
+    description: What goes into the function's archive. Required for O(state=present).
+    type: list
+    elements: dict
+    suboptions:
+      src:
+        description: A file or folder on the controller.
+        type: path
+        required: true
+      dest:
+        description:
+          - Its place in the archive. Without it, a file keeps its name and a folder's files go to the top.
+        type: str
+        default: ""
+      exclude:
+        description:
+          - Patterns of files and folders to leave out, as a path below O(source[].src) or as a name.
+          - Hidden files, C(__pycache__) and C(*.pyc) are always left out.
+        type: list
+        elements: str
+        default: []
+  runtime:
+    description: The language runtime, such as V(python313). Required for O(state=present).
+    type: str
+  entry_point:
+    description: The Python function that answers requests. Required for O(state=present).
+    type: str
+  memory:
+    description: Memory of an instance.
+    type: str
+    default: 256M
+  timeout_seconds:
+    description: Longest time one request may take.
+    type: int
+    default: 60
+  max_instances:
+    description: The most instances that run at once. It caps the bill.
+    type: int
+    default: 3
+  min_instances:
+    description: Instances kept warm. Anything above V(0) costs money around the clock.
+    type: int
+    default: 0
+  environment:
+    description: Environment variables to set. Others are left alone.
+    type: dict
+  service_account_email:
+    description: The identity of the function. Without it, the project's default one.
+    type: str
+  public:
+    description: Whether everybody may call it. Without it, the access is left as it is, which is private at first.
+    type: bool
+  labels:
+    description: Labels to set. Labels that are not mentioned are left alone.
+    type: dict
+  state:
+    description: Whether the function exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 1200
+"""
+
+EXAMPLES = r"""
+- name: Deploy the prediction function
+  cloud_function:
+    name: m4-sponsor-ai
+    region: us-central1
+    source:
+      - src: ml/function
+      - src: ml
+        dest: ml
+        exclude: [function]
+    runtime: python313
+    entry_point: recommend_sponsor
+    memory: 512M
+    max_instances: 3
+    environment: {MODEL_BUCKET: fanops-m4-models}
+    service_account_email: m4-server@my-project.iam.gserviceaccount.com
+    public: true
+    labels: {app: fanops-m4, managed-by: ansible}
+
+- name: Delete it
+  cloud_function:
+    name: m4-sponsor-ai
+    region: us-central1
+    state: absent
+"""
+
+RETURN = r"""
+function:
+  description: The function as the Cloud Functions API returns it, null when absent. In check mode, what it would be.
+  returned: success
+  type: dict
+  sample: {state: ACTIVE, url: "https://us-central1-my-project.cloudfunctions.net/m4-sponsor-ai"}
+content_hash:
+  description: SHA-256 over the sources and settings, null for O(state=absent).
+  returned: success
+  type: str
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
+from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.resources.function import Function
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "name": {"type": "str", "required": True},
+    "region": {"type": "str", "required": True},
+    "source": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "src": {"type": "path", "required": True},
+            "dest": {"type": "str", "default": ""},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+        },
+    },
+    "runtime": {"type": "str"},
+    "entry_point": {"type": "str"},
+    "memory": {"type": "str", "default": "256M"},
+    "timeout_seconds": {"type": "int", "default": 60},
+    "max_instances": {"type": "int", "default": 3},
+    "min_instances": {"type": "int", "default": 0},
+    "environment": {"type": "dict"},
+    "service_account_email": {"type": "str"},
+    "public": {"type": "bool"},
+    "labels": {"type": "dict"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "timeout": {"type": "int", "default": 1200},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS, required_if=[("state", "present", ("source", "runtime", "entry_point"))])
+    with errors_reported(module):
+        function = Function(make_client(module, patient=True), module.params)
+        outcome = reconcile(function, module.params["state"], check_mode=module.check_mode)
+        exit_with(module, outcome, "function", content_hash=function.content_hash)
+
+
+if __name__ == "__main__":
+    main()

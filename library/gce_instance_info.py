@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gce_instance_info
+short_description: Read a Compute Engine instance, its ssh host keys and its serial log
+description:
+  - Returns the instance, and on request the ssh host keys that the guest published as guest attributes.
+  - Host keys read through the authenticated API let ssh check strictly from the first connection on.
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Reads only, in check mode as otherwise.
+  diff_mode:
+    support: none
+    description: There is nothing to change.
+options:
+  name:
+    description: The instance's name.
+    type: str
+    required: true
+  zone:
+    description: The zone.
+    type: str
+    required: true
+  host_keys:
+    description:
+      - Whether to read the host keys. The instance must be running.
+      - It must have been created with the metadata V(enable-guest-attributes=TRUE).
+    type: bool
+    default: false
+  host_keys_timeout:
+    description: Seconds to wait for a guest that is still booting. With V(0), missing keys are no error.
+    type: int
+    default: 180
+  serial_port:
+    description: Whether to read the serial log.
+    type: bool
+    default: false
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: Read the host keys of the VM
+  gce_instance_info:
+    name: ml-training-vm
+    zone: us-central1-a
+    host_keys: true
+  register: __vm
+
+- name: Read the serial log
+  gce_instance_info:
+    name: ml-training-vm
+    zone: us-central1-a
+    serial_port: true
+"""
+
+RETURN = r"""
+instance:
+  description: The instance as the Compute API returns it, null when there is none.
+  returned: success
+  type: dict
+host_keys:
+  description: The host keys, each as C(type base64). Empty when not asked for or when the instance is not running.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."]
+serial_output:
+  description: The last part of the serial log, null when not asked for.
+  returned: success
+  type: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.fanops.client import Client, compute_url, segment
+from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.resources.instance_body import view
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "name": {"type": "str", "required": True},
+    "zone": {"type": "str", "required": True},
+    "host_keys": {"type": "bool", "default": False},
+    "host_keys_timeout": {"type": "int", "default": 180},
+    "serial_port": {"type": "bool", "default": False},
+}
+#: Bytes of serial log to read: enough for a boot.
+SERIAL_TAIL = 65536
+
+
+def read_host_keys(client: Client, url: str, title: str, timeout: int) -> list[str]:
+    """The published host keys, sorted; waits for them up to ``timeout`` seconds, fails when they do not come."""
+
+    def probe() -> list[str] | None:
+        found = client.find(
+            f"{url}/getGuestAttributes",
+            attempting=f"read the host keys of {title}",
+            params={"queryPath": "hostkeys/"},
+        )
+        items = ((found or {}).get("queryValue") or {}).get("items") or []
+        return sorted(f"{item['key']} {item['value']}" for item in items) or None
+
+    if timeout <= 0:
+        return probe() or []
+    try:
+        return client.until(
+            probe, attempting=f"read the host keys of {title}", waiting_for="the guest attribute hostkeys/",
+            every=2.0, timeout=timeout,
+        )  # fmt: skip
+    except GoogleApiError as error:
+        if error.reason != "timeout":
+            raise
+        raise GoogleApiError(
+            error.attempting,
+            error.found,
+            "The guest publishes them at its first boot: look at its serial log (option serial_port).",
+            reason="timeout",
+        ) from error
+
+
+def check_published(instance: dict[str, Any], title: str) -> None:
+    """Fail at once where the keys can never come."""
+    if view(instance)["metadata"].get("enable-guest-attributes", "").upper() != "TRUE":
+        raise GoogleApiError(
+            f"read the host keys of {title}",
+            "its metadata enable-guest-attributes is not TRUE",
+            "Debian publishes host keys at the first boot only: delete the instance and create it with that metadata.",
+        )
+
+
+def read(client: Client, params: dict[str, Any]) -> dict[str, Any]:
+    """All that was asked for."""
+    title = f"instance {params['name']} in {params['zone']}"
+    url = f"{compute_url(client.project)}/zones/{segment(params['zone'])}/instances/{segment(params['name'])}"
+    instance = client.find(url, attempting=f"read {title}")
+    result: dict[str, Any] = {"instance": instance, "host_keys": [], "serial_output": None}
+    if instance is None:
+        return result
+    if params["host_keys"] and instance["status"] == "RUNNING":
+        if params["host_keys_timeout"] > 0:
+            check_published(instance, title)
+        result["host_keys"] = read_host_keys(client, url, title, params["host_keys_timeout"])
+    if params["serial_port"]:
+        answer = client.find(
+            f"{url}/serialPort",
+            attempting=f"read the serial log of {title}",
+            params={"port": 1, "start": str(-SERIAL_TAIL)},
+        )
+        result["serial_output"] = (answer or {}).get("contents", "")
+    return result
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS)
+    with errors_reported(module):
+        module.exit_json(changed=False, **read(make_client(module), module.params))
+
+
+if __name__ == "__main__":
+    main()

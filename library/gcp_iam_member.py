@@ -1,0 +1,147 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gcp_iam_member
+short_description: Grant or revoke one IAM role for one member
+description:
+  - Adds a member to, or removes it from, a role in the IAM policy of a project, bucket,
+    service account or Cloud Run service.
+  - Everything else in the policy is left as it is. Bindings with a condition are neither counted nor touched.
+  - The policy is written with the etag it was read with, and read again when somebody else was faster.
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the change without making it.
+  diff_mode:
+    support: full
+    description: Returns what differs, before and after.
+options:
+  resource_type:
+    description: What the policy belongs to.
+    type: str
+    choices: [project, bucket, service_account, run_service]
+    required: true
+  resource:
+    description:
+      - The project id, the bucket's name, the service account's e-mail address or the Cloud Run service's name.
+      - Without it, O(project), for O(resource_type=project).
+    type: str
+  region:
+    description: Region of the Cloud Run service, for O(resource_type=run_service).
+    type: str
+  role:
+    description: The role, such as V(roles/storage.objectUser).
+    type: str
+    required: true
+  member:
+    description: Who gets it, such as V(serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com) or V(allUsers).
+    type: str
+    required: true
+  state:
+    description: Whether the member has the role.
+    type: str
+    choices: [present, absent]
+    default: present
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: Let the training VM write releases
+  gcp_iam_member:
+    resource_type: bucket
+    resource: fanops-m4-models
+    role: roles/storage.objectUser
+    member: serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com
+
+- name: Take the function off the internet
+  gcp_iam_member:
+    resource_type: run_service
+    resource: m4-sponsor-ai
+    region: us-central1
+    role: roles/run.invoker
+    member: allUsers
+    state: absent
+"""
+
+RETURN = r"""
+binding:
+  description: Role and member, null when absent.
+  returned: success
+  type: dict
+  sample: {role: roles/run.invoker, member: allUsers}
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
+from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.resources.iam_member import RESOURCE_TYPES, IamMember
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "resource_type": {"type": "str", "choices": list(RESOURCE_TYPES), "required": True},
+    "resource": {"type": "str"},
+    "region": {"type": "str"},
+    "role": {"type": "str", "required": True},
+    "member": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(
+        OPTIONS,
+        required_if=[
+            ("resource_type", "bucket", ("resource",)),
+            ("resource_type", "service_account", ("resource",)),
+            ("resource_type", "run_service", ("resource", "region")),
+        ],
+    )
+    with errors_reported(module):
+        member = IamMember(make_client(module, patient=True), module.params, must_exist=not module.check_mode)
+        outcome = reconcile(member, module.params["state"], check_mode=module.check_mode)
+        exit_with(module, outcome, "binding")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Cloud Function of the second generation: built only when its content changed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible.module_utils.fanops.client import Client, basename, segment
+from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.reconciler import Plan, Resource
+from ansible.module_utils.fanops.resources import build_failure
+from ansible.module_utils.fanops.resources.iam_member import IamMember
+from ansible.module_utils.fanops.source_archive import SourceError, collect, content_hash, pack
+
+BASE = "https://cloudfunctions.googleapis.com/v2"
+#: A label value has 63 characters at most; 40 hex digits are 160 bits.
+HASH_LABEL = "content-hash"
+HASH_LENGTH = 40
+#: Option -> field of serviceConfig.
+SERVICE_FIELDS = {
+    "memory": "availableMemory",
+    "timeout_seconds": "timeoutSeconds",
+    "max_instances": "maxInstanceCount",
+    "min_instances": "minInstanceCount",
+    "environment": "environmentVariables",
+    "service_account_email": "serviceAccountEmail",
+}
+UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+def memory_bytes(text: str) -> int | str:
+    """``256M`` and ``256Mi`` as bytes, so that two spellings of one size do not differ; other text as it is."""
+    match = re.fullmatch(r"(\d+)(k|Ki|[MG]i?)?", text)
+    return int(match.group(1)) * UNITS.get(match.group(2) or "", 1) if match else text
+
+
+def error_of(function: dict[str, Any], attempting: str) -> GoogleApiError:
+    """What a function that did not become ACTIVE says about itself."""
+    said = "; ".join(message.get("message", "") for message in function.get("stateMessages", []))
+    return GoogleApiError(attempting, f"its state is {function.get('state')} ({said or 'no message'})", "Run again.")
+
+
+class Function(Resource):
+    """One function, and whether everybody may call it."""
+
+    kind = "function"
+
+    def __init__(self, client: Client, options: dict[str, Any]) -> None:
+        super().__init__(client, options)
+        self._files: dict[str, bytes] = {}
+        self.content_hash: str | None = None
+        if options["state"] == "present":
+            try:
+                self._files = collect(options["source"])
+            except SourceError as error:
+                raise GoogleApiError(
+                    f"pack the source of {self.title}", str(error), "Check the source option."
+                ) from error
+            self.content_hash = content_hash(self._files, self._configuration())
+
+    @property
+    def title(self) -> str:
+        """Name and region."""
+        return f"function {self.options['name']} in {self.options['region']}"
+
+    @property
+    def _parent(self) -> str:
+        return f"projects/{self.client.project}/locations/{segment(self.options['region'])}"
+
+    @property
+    def _url(self) -> str:
+        return f"{BASE}/{self._parent}/functions/{segment(self.options['name'])}"
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def fetch(self) -> dict[str, Any] | None:
+        """The function as the API shows it."""
+        return self.client.find(self._url, attempting=f"read {self.title}")
+
+    def settle(self, current: dict[str, Any]) -> dict[str, Any] | None:
+        """Wait while a deployment or deletion that somebody began is going on."""
+        if current.get("state") not in ("DEPLOYING", "DELETING"):
+            return current
+
+        def probe() -> tuple[dict[str, Any] | None] | None:
+            found = self.fetch()
+            return None if found and found.get("state") in ("DEPLOYING", "DELETING") else (found,)
+
+        return self.client.until(
+            probe, attempting=f"change {self.title}", waiting_for="the end of a deployment under way", every=3.0
+        )[0]
+
+    def wanted(self) -> dict[str, Any]:
+        """The options that describe the function; ``content_hash`` stands for its source."""
+        options = self.options
+        return {
+            "content_hash": self.content_hash[:HASH_LENGTH] if self.content_hash else None,
+            "state": "ACTIVE",
+            "runtime": options["runtime"],
+            "entry_point": options["entry_point"],
+            **{option: options[option] for option in SERVICE_FIELDS},
+            "environment": _texts(options["environment"]),
+            "labels": _texts(options["labels"]),
+        }
+
+    def view(self, current: dict[str, Any]) -> dict[str, Any]:
+        """The function in option words."""
+        build, service = current.get("buildConfig", {}), current.get("serviceConfig", {})
+        memory = service.get("availableMemory")
+        if memory and self.options["memory"] and memory_bytes(memory) == memory_bytes(self.options["memory"]):
+            memory = self.options["memory"]
+        return {
+            "content_hash": current.get("labels", {}).get(HASH_LABEL),
+            "state": "FAILED" if _broken(current) else current.get("state"),
+            "runtime": build.get("runtime"),
+            "entry_point": build.get("entryPoint"),
+            "memory": memory,
+            "timeout_seconds": service.get("timeoutSeconds"),
+            "max_instances": service.get("maxInstanceCount"),
+            "min_instances": service.get("minInstanceCount", 0),
+            "environment": service.get("environmentVariables", {}),
+            "service_account_email": service.get("serviceAccountEmail"),
+            "labels": current.get("labels", {}),
+        }
+
+    def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
+        """As it would be; the URL of a second generation function is known beforehand."""
+        region, project, name = self.options["region"], self.client.project, self.options["name"]
+        return {
+            "name": f"{self._parent}/functions/{name}",
+            "url": f"https://{region}-{project}.cloudfunctions.net/{name}",
+            **(current or {}),
+            **self._body(current),
+            "state": "ACTIVE",
+        }
+
+    # -- planning ------------------------------------------------------------------------------------------------
+
+    def plan(self, current: dict[str, Any] | None, state: str) -> Plan:
+        """As for every resource, and then the public access, which is kept elsewhere."""
+        plan = super().plan(current, state)
+        if state == "present" and self.options["public"] is not None:
+            public = current is not None and self._invoker(current).fetch() is not None
+            if public != self.options["public"]:
+                plan.differences.add("public", self.options["public"], public)
+                name = "open to everybody" if self.options["public"] else "close to the public"
+                plan.act(name, self._set_public)
+        return plan
+
+    def update(self, current: dict[str, Any], plan: Plan) -> None:
+        """Deploy again: the hash covers source and settings, so any difference is a new build."""
+        plan.act(f"deploy {self.title}", lambda: self._deploy(current))
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Upload, build, start."""
+        attempting = f"create {self.title}"
+        body = self._body(None)
+        body["buildConfig"]["source"] = {"storageSource": self._upload()}
+        url, params = f"{BASE}/{self._parent}/functions", {"functionId": self.options["name"]}
+        try:
+            self._long("POST", url, attempting, body=body, params=params)
+        except GoogleApiError as error:
+            # Was the answer to the first attempt lost, and with it the operation to wait for? Then it is this content.
+            found = (self.fetch() or {}) if error.already_exists else {}
+            if found.get("labels", {}).get(HASH_LABEL) != body["labels"][HASH_LABEL]:
+                raise
+            made = self.settle(found) or {}
+            if made.get("state") != "ACTIVE":
+                raise error_of(made, attempting) from error
+
+    def _deploy(self, current: dict[str, Any]) -> None:
+        body = self._body(current)
+        body["buildConfig"]["source"] = {"storageSource": self._upload()}
+        mask = ["labels", "buildConfig.runtime", "buildConfig.entryPoint", "buildConfig.source"]
+        mask += [f"serviceConfig.{field}" for field in body["serviceConfig"]]
+        self._long("PATCH", self._url, f"deploy {self.title}", body=body, params={"updateMask": ",".join(mask)})
+
+    def delete(self, current: dict[str, Any]) -> None:
+        """Delete it."""
+        self._long("DELETE", self._url, f"delete {self.title}")
+
+    def _long(self, method: str, url: str, attempting: str, **request: Any) -> None:
+        """Start a long operation and wait; while another one holds the function, try again."""
+        deadline = self.client.clock() + self.client.timeout
+        while True:
+            try:
+                operation = self.client.call(method, url, attempting=attempting, repeatable=True, **request)
+                self.client.wait_longrunning(BASE, operation, attempting=attempting)
+                return
+            except GoogleApiError as error:
+                busy = error.status == 409 and (method != "POST" or "exist" not in error.google_message)
+                if not busy or self.client.clock() > deadline:
+                    raise build_failure.explained(self.client, error) from error
+            self.client.sleep(5.0)
+
+    def _upload(self) -> dict[str, Any]:
+        answer = self.client.call(
+            "POST",
+            f"{BASE}/{self._parent}/functions:generateUploadUrl",
+            attempting=f"upload the source of {self.title}",
+            body={},
+            repeatable=True,
+        )
+        self.client.upload(
+            answer["uploadUrl"],
+            pack(self._files),
+            content_type="application/zip",
+            attempting=f"upload the source of {self.title}",
+        )
+        return dict(answer["storageSource"])
+
+    def _configuration(self) -> dict[str, Any]:
+        """What belongs to the content hash beside the files."""
+        names = ("runtime", "entry_point", *SERVICE_FIELDS)
+        return {name: self.options[name] for name in names} | {"environment": _texts(self.options["environment"])}
+
+    def _body(self, current: dict[str, Any] | None) -> dict[str, Any]:
+        wanted = self.wanted()
+        active = current or {}
+        labels = {**active.get("labels", {}), **(wanted["labels"] or {})}
+        service = {field: wanted[option] for option, field in SERVICE_FIELDS.items() if wanted[option] is not None}
+        if wanted["environment"] is not None:
+            others = active.get("serviceConfig", {}).get("environmentVariables", {})
+            service["environmentVariables"] = {**others, **wanted["environment"]}
+        return {
+            "name": f"{self._parent}/functions/{self.options['name']}",
+            "environment": "GEN_2",
+            "labels": {**labels, HASH_LABEL: wanted["content_hash"]},
+            "buildConfig": {"runtime": wanted["runtime"], "entryPoint": wanted["entry_point"]},
+            "serviceConfig": service,
+        }
+
+    # -- public access -------------------------------------------------------------------------------------------
+
+    def _invoker(self, function: dict[str, Any]) -> IamMember:
+        """Everybody's permission to call, which belongs to the Cloud Run service beneath the function."""
+        service = basename(function.get("serviceConfig", {}).get("service") or self.options["name"])
+        options = {
+            "resource_type": "run_service",
+            "resource": service,
+            "region": self.options["region"],
+            "role": "roles/run.invoker",
+            "member": "allUsers",
+            "state": "present" if self.options["public"] else "absent",
+        }
+        # A function whose first build failed has no service yet, and so nobody's permission.
+        return IamMember(self.client, options, must_exist=False)
+
+    def _set_public(self) -> None:
+        invoker = self._invoker(self.fetch() or {})
+        if self.options["public"]:
+            invoker.create()
+        else:
+            invoker.delete({})
+
+
+def _broken(function: dict[str, Any]) -> bool:
+    """Whether Google reports an error with it, whatever its state says."""
+    return any(message.get("severity") == "ERROR" for message in function.get("stateMessages", []))
+
+
+def _texts(values: dict[str, Any] | None) -> dict[str, str] | None:
+    return None if values is None else {key: str(value) for key, value in values.items()}

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One member of one role in an IAM policy, and the policy documents it lives in."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ansible.module_utils.fanops.client import Client, segment
+from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.reconciler import VISIBLE_WITHIN, Resource
+
+RESOURCE_TYPES = ("project", "bucket", "service_account", "run_service")
+#: How often a write that lost against another writer is repeated.
+CONFLICTS = 8
+
+
+class PolicyDocument:
+    """Reads and writes the IAM policy of one resource. The four APIs differ only in verb and place."""
+
+    def __init__(self, client: Client, resource_type: str, resource: str, region: str = "") -> None:
+        self.client = client
+        self.kind = resource_type
+        self.title = f"{resource_type.replace('_', ' ')} {resource}"
+        project = client.project
+        self._base = {
+            "project": f"https://cloudresourcemanager.googleapis.com/v1/projects/{segment(resource)}",
+            "bucket": f"https://storage.googleapis.com/storage/v1/b/{segment(resource)}/iam",
+            "service_account": f"https://iam.googleapis.com/v1/projects/{project}/serviceAccounts/{segment(resource)}",
+            "run_service": (
+                f"https://run.googleapis.com/v2/projects/{project}/locations/{region}/services/{segment(resource)}"
+            ),
+        }[resource_type]
+
+    def read(self) -> dict[str, Any]:
+        """The policy, in version 3 so that conditions are shown instead of hidden."""
+        attempting = f"read the IAM policy of {self.title}"
+        version = {"options.requestedPolicyVersion": 3}
+        if self.kind == "bucket":
+            return self.client.get(self._base, attempting=attempting, params={"optionsRequestedPolicyVersion": 3})
+        if self.kind == "run_service":
+            return self.client.get(f"{self._base}:getIamPolicy", attempting=attempting, params=version)
+        url = f"{self._base}:getIamPolicy"
+        if self.kind == "service_account":
+            return self.client.call("POST", url, attempting=attempting, params=version, repeatable=True)
+        body = {"options": {"requestedPolicyVersion": 3}}
+        return self.client.call("POST", url, attempting=attempting, body=body, repeatable=True)
+
+    def write(self, policy: dict[str, Any]) -> None:
+        """Replace the policy; fails with 409 or 412 if it changed since it was read."""
+        attempting = f"change the IAM policy of {self.title}"
+        if self.kind == "bucket":
+            self.client.call("PUT", self._base, attempting=attempting, body=policy)
+        else:
+            # Safe to repeat: a policy that was written already has another etag, and the second write is a conflict.
+            self.client.call(
+                "POST", f"{self._base}:setIamPolicy", attempting=attempting, body={"policy": policy}, repeatable=True
+            )
+
+
+def has_member(policy: dict[str, Any], role: str, member: str) -> bool:
+    """Whether ``member`` has ``role`` without a condition."""
+    return any(
+        member in binding.get("members", [])
+        for binding in policy.get("bindings", [])
+        if binding.get("role") == role and not binding.get("condition")
+    )
+
+
+def with_member(policy: dict[str, Any], role: str, member: str, *, present: bool) -> dict[str, Any]:
+    """A copy of ``policy`` in which ``member`` has, or does not have, ``role``. The etag is kept."""
+    changed = copy.deepcopy(policy)
+    bindings: list[dict[str, Any]] = changed.setdefault("bindings", [])
+    mine = [binding for binding in bindings if binding.get("role") == role and not binding.get("condition")]
+    if present and not has_member(policy, role, member):
+        if not mine:
+            mine = [{"role": role, "members": []}]
+            bindings.extend(mine)
+        mine[0].setdefault("members", []).append(member)
+    elif not present:
+        for binding in mine:
+            binding["members"] = [other for other in binding.get("members", []) if other != member]
+        changed["bindings"] = [binding for binding in bindings if binding.get("members")]
+    return changed
+
+
+class IamMember(Resource):
+    """A member's role. "Created" by adding it to the policy, "deleted" by removing it.
+
+    :param must_exist: False in check mode, where the thing that carries the policy may still have to be made.
+    """
+
+    def __init__(self, client: Client, options: dict[str, Any], *, must_exist: bool = True) -> None:
+        super().__init__(client, options)
+        self.verbs = ("grant", "revoke")
+        resource = options["resource"] or client.project
+        self._document = PolicyDocument(client, options["resource_type"], resource, options["region"] or "")
+        self._must_exist = must_exist and options["state"] == "present"
+        self._policy: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """Role, member and resource."""
+        return f"{self.options['role']} for {self.options['member']} on {self._document.title}"
+
+    def fetch(self) -> dict[str, Any] | None:
+        """The binding, None where the member does not have the role."""
+        self._policy = self._patiently(self._read)
+        if self._policy is None or not has_member(self._policy, self.options["role"], self.options["member"]):
+            return None
+        return self.wanted()
+
+    def wanted(self) -> dict[str, Any]:
+        """Role and member."""
+        return {"role": self.options["role"], "member": self.options["member"]}
+
+    def view(self, current: dict[str, Any]) -> dict[str, Any]:
+        """The binding is its own view."""
+        return current
+
+    def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
+        """The binding."""
+        return self.wanted()
+
+    def create(self) -> None:
+        """Add the member."""
+        self._change(present=True)
+
+    def delete(self, current: dict[str, Any]) -> None:
+        """Remove the member."""
+        self._change(present=False)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return self._document.read()
+        except GoogleApiError as error:
+            if error.status == 404 and not self._must_exist:
+                return None
+            raise
+
+    def _change(self, *, present: bool) -> None:
+        for attempt in range(1, CONFLICTS + 1):
+            policy = self._policy if self._policy is not None else self._document.read()
+            self._policy = None
+            wanted = with_member(policy, self.options["role"], self.options["member"], present=present)
+            if wanted == policy:  # somebody else, or our own write whose answer got lost
+                return
+            try:
+                self._patiently(lambda wanted=wanted: self._document.write(wanted))
+                return
+            except GoogleApiError as error:
+                if error.status not in (409, 412) or attempt == CONFLICTS:
+                    raise
+            self.client.sleep(0.2 * 2**attempt)
+
+    def _patiently(self, call: Any) -> Any:
+        """Call, and repeat for a minute while a service account made seconds ago is not visible everywhere."""
+        deadline = self.client.clock() + VISIBLE_WITHIN
+        while True:
+            try:
+                return call()
+            except GoogleApiError as error:
+                if not self._must_exist or not self._may_be_new(error) or self.client.clock() > deadline:
+                    raise
+            self.client.sleep(3.0)
+
+    def _may_be_new(self, error: GoogleApiError) -> bool:
+        if self._document.kind == "service_account" and error.status in (403, 404):
+            return not error.service_disabled
+        text = error.google_message.lower()
+        return (
+            self.options["member"].startswith("serviceAccount:")
+            and error.status in (400, 404)
+            and "does not exist" in text
+            and "service account" in text
+        )

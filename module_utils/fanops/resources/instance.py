@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Compute Engine instance: created whole, corrected while it runs where Google allows that, started and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.fanops.client import basename, compute_url, segment
+from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.reconciler import VISIBLE_WITHIN, Plan, Resource
+from ansible.module_utils.fanops.resources import instance_body
+from ansible.module_utils.fanops.resources.image import family_of, newest_image
+
+STABLE = frozenset({"RUNNING", "TERMINATED", "SUSPENDED", "STOPPED"})
+#: Google changes these on a stopped instance only.
+NEEDS_STOP = ("machine_type", "max_run_seconds", "service_account_email", "scopes", "shielded")
+#: Nothing but a new instance changes these.
+NEEDS_RECREATION = ("network", "disk_size_gb")
+FINGERPRINT_ATTEMPTS = 5
+
+
+class Instance(Resource):
+    """One VM. ``state`` is present, running, stopped or absent."""
+
+    kind = "instance"
+
+    @property
+    def title(self) -> str:
+        """Name and zone."""
+        return f"instance {self.options['name']} in {self.options['zone']}"
+
+    @property
+    def path(self) -> str:
+        """The instance, relative to the project."""
+        return f"zones/{segment(self.options['zone'])}/instances/{segment(self.options['name'])}"
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def fetch(self) -> dict[str, Any] | None:
+        """The instance as the API shows it."""
+        return self.client.find(f"{compute_url(self.client.project)}/{self.path}", attempting=f"read {self.title}")
+
+    def settle(self, current: dict[str, Any]) -> dict[str, Any] | None:
+        """Wait while it is starting or stopping."""
+        return self._wait_for(STABLE, current)
+
+    def wanted(self) -> dict[str, Any]:
+        """The options that describe the instance."""
+        return instance_body.wanted(self.options)
+
+    def view(self, current: dict[str, Any]) -> dict[str, Any]:
+        """The instance in option words."""
+        return instance_body.view(current)
+
+    def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
+        """As it would be, without what only Google can know (addresses, ids)."""
+        predicted = {**(current or {}), **instance_body.known(self.client.project, self.options, current)}
+        # An instance that is made runs; stopping does not make one. "present" leaves an existing one as it is.
+        if current is None or self.options["state"] == "running":
+            predicted["status"] = "RUNNING"
+        elif self.options["state"] == "stopped":
+            predicted["status"] = "TERMINATED"
+        return predicted
+
+    # -- planning ------------------------------------------------------------------------------------------------
+
+    def plan(self, current: dict[str, Any] | None, state: str) -> Plan:
+        """List what has to be done."""
+        if state == "absent":
+            return self._plan_absent(current)
+        if current is None:
+            # A VM that does not exist is not running, which is all that "stopped" asks for.
+            return Plan() if state == "stopped" else self._plan_create()
+        plan = Plan()
+        plan.differences.compare(self.wanted(), self.view(current))
+        family = family_of(current, self.options["image_families"] or [])
+        plan.extra = self._image_facts(family)
+        self._leave_alone(plan, NEEDS_RECREATION, "that takes a new instance (delete it, then run again)")
+        running = current["status"] not in ("TERMINATED", "STOPPED", "SUSPENDED")
+        offline = [option for option in NEEDS_STOP if option in plan.differences]
+        restart = bool(offline) and running and state != "stopped" and self.options["allow_restart"]
+        if offline and running and state != "stopped" and not restart:
+            self._leave_alone(plan, NEEDS_STOP, "that needs a stop (allow_restart: true, or stop it first)")
+            plan.extra["needs_stop"] = offline
+        self._plan_live_updates(current, plan)
+        if running and (state == "stopped" or restart):
+            plan.act("stop", self._stop)
+            running = False
+        self._plan_offline_updates(current, plan)
+        if state == "stopped" and current["status"] not in ("TERMINATED", "STOPPED", "SUSPENDED"):
+            plan.differences.add("status", "TERMINATED", current["status"])
+        if state == "running" and current["status"] != "RUNNING":
+            plan.differences.add("status", "RUNNING", current["status"])
+        if restart or (state == "running" and not running):
+            verb = "resume" if current["status"] == "SUSPENDED" else "start"
+            plan.act(verb, lambda: self._start(verb))
+        return plan
+
+    def _plan_absent(self, current: dict[str, Any] | None) -> Plan:
+        plan = super().plan(current, "absent")
+        if current and current.get("deletionProtection") and self.options["deletion_protection"] is False:
+            plan.actions.insert(0, ("unprotect", lambda: self._protect(False)))
+        return plan
+
+    def _plan_create(self) -> Plan:
+        missing = [name for name in ("machine_type", "image_families") if not self.options[name]]
+        if missing:
+            raise GoogleApiError(
+                f"start {self.title}",
+                "it does not exist",
+                f"Create it first (playbooks/provision_resources.yml): a new instance needs {' and '.join(missing)}.",
+                status=404,
+                reason="notFound",
+            )
+        self._check_machine_type()
+        families, project = self.options["image_families"], self.options["image_project"]
+        image, family = newest_image(self.client, families, project)
+        plan = Plan(extra=self._image_facts(family))
+        if family != families[0]:
+            plan.warnings.append(
+                f"Image family {families[0]} of {project} does not exist (any more): {self.title} gets {family}."
+            )
+        plan.differences.compare(self.wanted(), {})
+        plan.differences.add("image", basename(image["selfLink"]), None)
+        plan.differences.add("status", "RUNNING", None)
+        body = instance_body.insert_body(self.client.project, self.options, image)
+        plan.act("create", lambda: self._insert(body))
+        return plan
+
+    def _image_facts(self, family: str | None) -> dict[str, Any]:
+        first = (self.options["image_families"] or [None])[0]
+        return {"image_family": family, "image_fallback": bool(family and first and family != first), "needs_stop": []}
+
+    def _check_machine_type(self) -> None:
+        zone, name = self.options["zone"], self.options["machine_type"]
+        attempting = f"create {self.title}"
+        url = f"{compute_url(self.client.project)}/zones/{segment(zone)}/machineTypes/{segment(name)}"
+        if self.client.find(url, attempting=attempting) is None:
+            raise GoogleApiError(
+                attempting,
+                f"there is no machine type {name} in zone {zone}",
+                f"Check vm_machine_type: 'gcloud compute machine-types list --zones {zone}' shows what there is.",
+                status=404,
+                reason="notFound",
+            )
+
+    def _leave_alone(self, plan: Plan, options: tuple[str, ...], why: str) -> None:
+        found = [option for option in options if option in plan.differences]
+        for option in found:
+            was, want = plan.differences.before.get(option), plan.differences.after.get(option)
+            plan.warnings.append(f"{self.title}: {option} is {was!r}, wanted {want!r}; {why}.")
+            plan.differences.drop(option)
+
+    # -- changing ------------------------------------------------------------------------------------------------
+
+    def delete(self, current: dict[str, Any]) -> None:
+        """Delete it; its boot disk goes with it (autoDelete)."""
+        self.client.compute("DELETE", self.path, attempting=f"delete {self.title}")
+
+    def _plan_live_updates(self, current: dict[str, Any], plan: Plan) -> None:
+        for option, request in instance_body.FINGERPRINTED.items():
+            if option in plan.differences:
+                plan.act(f"set {option}", self._fingerprinted(option, request, current))
+        if "deletion_protection" in plan.differences:
+            plan.act("set deletion_protection", lambda: self._protect(self.options["deletion_protection"]))
+        if "external_ip" in plan.differences:
+            plan.act("set external_ip", lambda: self._set_external_ip(current))
+
+    def _plan_offline_updates(self, current: dict[str, Any], plan: Plan) -> None:
+        requests = instance_body.offline_requests(self.options, current, set(plan.differences.options))
+        for option, method, verb, body in requests:
+            plan.act(f"set {option}", self._offline(option, method, verb, body))
+
+    def _offline(self, option: str, method: str, verb: str, body: dict[str, Any]) -> Callable[[], Any]:
+        attempting = f"set {option} of {self.title}"
+        return lambda: self.client.compute(method, f"{self.path}/{verb}", attempting=attempting, body=body)
+
+    def _fingerprinted(
+        self, option: str, request: Callable[..., tuple[str, dict[str, Any]]], current: dict[str, Any]
+    ) -> Callable[[], None]:
+        def run() -> None:
+            seen = current
+            for attempt in range(1, FINGERPRINT_ATTEMPTS + 1):
+                verb, body = request(seen, self.wanted()[option])
+                try:
+                    self.client.compute(
+                        "POST", f"{self.path}/{verb}", attempting=f"set {option} of {self.title}", body=body
+                    )
+                    return
+                except GoogleApiError as error:
+                    if error.status != 412 or attempt == FINGERPRINT_ATTEMPTS:
+                        raise
+                self.client.sleep(0.5 * attempt)  # another writer was faster: build on what it wrote
+                seen = self.fetch() or seen
+
+        return run
+
+    def _protect(self, protected: bool) -> None:
+        self.client.compute(
+            "POST",
+            f"{self.path}/setDeletionProtection",
+            attempting=f"set deletion_protection of {self.title}",
+            params={"deletionProtection": str(protected).lower()},
+        )
+
+    def _set_external_ip(self, current: dict[str, Any]) -> None:
+        nic = current["networkInterfaces"][0]
+        attempting = f"set external_ip of {self.title}"
+        params = {"networkInterface": nic["name"]}
+        if self.options["external_ip"]:
+            body = instance_body.access_config(self.options)
+            self.client.compute("POST", f"{self.path}/addAccessConfig", attempting=attempting, params=params, body=body)
+            return
+        for config in nic.get("accessConfigs", []):
+            self.client.compute(
+                "POST",
+                f"{self.path}/deleteAccessConfig",
+                attempting=attempting,
+                params={**params, "accessConfig": config["name"]},
+            )
+
+    def _insert(self, body: dict[str, Any]) -> None:
+        """Insert; the service account may be so new that Compute does not see it yet, so try for a minute."""
+        deadline = self.client.clock() + VISIBLE_WITHIN
+        while True:
+            try:
+                self.client.compute(
+                    "POST",
+                    f"zones/{segment(self.options['zone'])}/instances",
+                    attempting=f"create {self.title}",
+                    body=body,
+                )
+                break
+            except GoogleApiError as error:
+                text = error.google_message.lower()
+                account_unseen = "service" in text and "account" in text and error.status in (400, 404)
+                if not account_unseen or self.client.clock() > deadline:
+                    raise
+            self.client.sleep(5.0)
+        self._wait_for(frozenset({"RUNNING"}))
+
+    def _start(self, verb: str) -> None:
+        self.client.compute("POST", f"{self.path}/{verb}", attempting=f"{verb} {self.title}")
+        self._wait_for(frozenset({"RUNNING"}))
+
+    def _stop(self) -> None:
+        self.client.compute("POST", f"{self.path}/stop", attempting=f"stop {self.title}")
+        # The operation's end is not the proof. The VM is billed until its status is TERMINATED.
+        self._wait_for(frozenset({"TERMINATED", "STOPPED"}))
+
+    def _wait_for(self, statuses: frozenset[str], seen: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        def probe() -> tuple[dict[str, Any] | None] | None:
+            nonlocal seen
+            if seen is None:
+                seen = self.fetch()
+                if seen is None:  # deleted while we waited
+                    return (None,)
+            found, seen = seen, None
+            return (found,) if found.get("status") in statuses else None
+
+        return self.client.until(
+            probe, attempting=f"wait for {self.title}", waiting_for=f"status {' or '.join(sorted(statuses))}"
+        )[0]

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A training run as a named systemd unit, followed by its files. Standard library only: it runs on the VM.
+
+A run's folder holds ``run.json`` (what was started, written before the start), ``training.log`` (its output) and, once
+it has ended, ``status.json`` (how, written by the unit's ExecStopPost). systemd forgets a transient unit when it ends,
+and the VM may be rebooted: the files remain.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RUNS_DIR = "/var/lib/fanops/runs"
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: The most output handed over at once, in bytes, and the number of lines in a result's ``log``.
+CHUNK = 65536
+TAIL_LINES = 40
+
+# bash is the unit's main process and leaves last: when only tee is left behind, a systemd on cgroup v1 may miss its end
+# and wait for it in vain. Both live through a SIGTERM, so that nothing which the program says while it is stopped gets
+# lost.
+WRAPPER = 'trap : TERM; "$@" > >(trap "" TERM; exec tee -a "$0") 2>&1; code=$?; wait $!; exit $code'
+
+# systemd gives ExecStopPost the result in the environment. Renaming makes the file appear whole.
+FINISH = """\
+#!/bin/sh
+cd "$(dirname "$0")" || exit 1
+oom=$(awk '$1 == "oom_kill" {print $2}' /proc/vmstat)
+printf '{"result": "%s", "exit_code": "%s", "exit_status": "%s", "ended": %s, "oom_kills": %s}\\n' \\
+  "$SERVICE_RESULT" "$EXIT_CODE" "$EXIT_STATUS" "$(date +%s)" "${oom:-0}" > status.json.new
+mv status.json.new status.json
+"""
+
+
+class TrainingError(Exception):
+    """A run that cannot be started; the text says why, and what to do."""
+
+
+class TrainingRun:
+    """One run, by its id.
+
+    :param options: run_id, argv, chdir, environment, user, memory_max, timeout_seconds, as the module's.
+    :param command: runs an argument list and returns a CompletedProcess with text output.
+    """
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        *,
+        runs_dir: str = RUNS_DIR,
+        command: Callable[[list[str]], Any] | None = None,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if not RUN_ID.fullmatch(options["run_id"]):
+            raise TrainingError(
+                f"Could not start run {options['run_id']!r}: a run id has letters, digits, '.', '-' and '_' only."
+            )
+        self.options = options
+        self.unit = f"fanops-train-{options['run_id']}.service"
+        self.folder = Path(runs_dir) / options["run_id"]
+        self.log = self.folder / "training.log"
+        self._command = command or _run
+        self._clock = clock
+        self._sleep = sleep
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def observe(self) -> dict[str, Any]:
+        """State (absent, running, finished, failed), reason, exit_code, started_at (ISO, UTC), seconds."""
+        record = _read_json(self.folder / "run.json")
+        status = _read_json(self.folder / "status.json")
+        found: dict[str, Any] = {
+            "state": "absent",
+            "reason": "",
+            "exit_code": None,
+            "started_at": None,
+            "seconds": None,
+        }
+        if record is None:
+            return found
+        found["started_at"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record["started"]))
+        if status is not None:
+            found["seconds"] = max(0, int(status["ended"] - record["started"]))
+            found.update(verdict(status, record))
+        elif self._active():
+            found.update(state="running", seconds=max(0, int(self._clock() - record["started"])))
+        else:
+            # The unit may have ended between the two looks.
+            status = _read_json(self.folder / "status.json")
+            if status is not None:
+                return self.observe()
+            found.update(state="failed", reason="interrupted")
+        return found
+
+    def output(self, offset: int) -> tuple[list[str], int]:
+        """Whole lines of output from byte ``offset`` on, and the offset after them."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(offset)
+                data = file.read(CHUNK)
+        except OSError:
+            return [], offset
+        end = data.rfind(b"\n") + 1
+        if end == 0 and len(data) == CHUNK:  # one endless line
+            end = len(data)
+        return data[:end].decode("utf-8", "replace").splitlines(), offset + end
+
+    def tail(self) -> list[str]:
+        """The last lines of output."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(0, self.log.stat().st_size - CHUNK))
+                text: str = file.read().decode("utf-8", "replace")
+            return text.splitlines()[-TAIL_LINES:]
+        except OSError:
+            return []
+
+    def wait(self, seconds: float) -> None:
+        """Return when the run has ended, or after ``seconds``. Looks at a file only: the CPU belongs to the run."""
+        deadline = self._clock() + seconds
+        while not (self.folder / "status.json").exists() and self._clock() < deadline:
+            self._sleep(0.2)
+
+    def _active(self) -> bool:
+        answer = self._command(["systemctl", "show", "--property=ActiveState", "--value", self.unit])
+        return answer.stdout.strip() in ("active", "activating", "deactivating", "reloading")
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the unit; its folder is prepared first, so that a start is never unrecorded."""
+        self._check()
+        self._prepare()
+        answer = self._command(self.command_line())
+        if answer.returncode != 0 and "already" in answer.stderr:  # a failed unit that was never collected
+            self._command(["systemctl", "reset-failed", self.unit])
+            answer = self._command(self.command_line())
+        if answer.returncode != 0:
+            (self.folder / "run.json").unlink()
+            raise TrainingError(
+                f"Could not start {self.unit}: systemd-run said {_line(answer.stderr) or answer.returncode}."
+                " Look at 'systemctl status' and the journal on the VM."
+            )
+
+    def command_line(self) -> list[str]:
+        """The systemd-run call."""
+        options = self.options
+        properties = {
+            "Type": "exec",
+            "RuntimeMaxSec": str(options["timeout_seconds"]),
+            "TimeoutStopSec": "30",
+            "StandardOutput": "journal",
+            "StandardError": "journal",
+            "SyslogIdentifier": "fanops-train",
+            # When memory is short, the kernel shall take the training, and leave ssh alone.
+            "OOMScoreAdjust": "500",
+            "ExecStopPost": f"/bin/sh {self.folder}/finish.sh",
+            "WorkingDirectory": options["chdir"],
+            "User": options["user"],
+            "MemoryMax": options["memory_max"],
+        }
+        environment = {"PYTHONUNBUFFERED": "1", **(options["environment"] or {})}
+        return [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={self.unit}",
+            f"--description=FanOps training run {options['run_id']}",
+            *[f"--property={name}={value}" for name, value in properties.items() if value],
+            *[f"--setenv={name}={value}" for name, value in environment.items()],
+            "--",
+            "/bin/bash",
+            "-c",
+            WRAPPER,
+            str(self.log),
+            *options["argv"],
+        ]
+
+    def _check(self) -> None:
+        options = self.options
+        what = f"Could not start run {options['run_id']}: "
+        if options["chdir"] and not Path(options["chdir"]).is_dir():
+            raise TrainingError(
+                f"{what}there is no folder {options['chdir']}. Install the code first (role model_training)."
+            )
+        program = options["argv"][0]
+        path = str(Path(options["chdir"] or "/", program)) if "/" in program else program
+        if shutil.which(path) is None:
+            raise TrainingError(f"{what}there is no program {program}. Install it first (role python_runtime).")
+        if options["user"]:
+            try:
+                pwd.getpwnam(options["user"])
+            except KeyError:
+                raise TrainingError(f"{what}there is no user {options['user']} on this VM. Create it first.") from None
+
+    def _prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.previous"))
+        for name in ("status.json", "run.json"):
+            if (self.folder / name).exists():
+                (self.folder / name).unlink()
+        self.log.touch(mode=0o644)
+        (self.folder / "finish.sh").write_text(FINISH, encoding="utf-8")
+        record = {
+            "unit": self.unit,
+            "argv": self.options["argv"],
+            "started": self._clock(),
+            "timeout_seconds": self.options["timeout_seconds"],
+            "oom_kills": oom_kills(),
+        }
+        new = self.folder / "run.json.new"
+        new.write_text(json.dumps(record), encoding="utf-8")
+        new.replace(self.folder / "run.json")
+        if self.options["user"]:  # it writes its results and its status here
+            for path in (self.folder, self.log):
+                shutil.chown(path, self.options["user"])
+
+
+def verdict(status: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """State, reason and exit_code from what systemd said at the end (``status``) and what was true at the start.
+
+    bash tells a program's death by signal N as exit code 128 + N.
+    """
+    exited = status["exit_code"] == "exited"
+    code = int(status["exit_status"]) if exited else None
+    if status["result"] == "timeout":
+        return {"state": "failed", "reason": "timeout", "exit_code": None}
+    if status["result"] == "oom-kill" or (
+        (code == 137 or status["exit_status"] == "KILL") and status["oom_kills"] > record.get("oom_kills", 0)
+    ):
+        return {"state": "failed", "reason": "out of memory", "exit_code": None}
+    if code == 143 or status["exit_status"] == "TERM":
+        return {"state": "failed", "reason": "stopped", "exit_code": None}
+    if code is None or code > 128:
+        signal = f"signal {code - 128}" if code else f"signal {status['exit_status']}"
+        return {"state": "failed", "reason": signal, "exit_code": None}
+    return {"state": "failed" if code else "finished", "reason": f"exit code {code}" if code else "", "exit_code": code}
+
+
+def failure_message(run_id: str, found: dict[str, Any], options: dict[str, Any], tail: list[str]) -> str:
+    """One line: what failed, why, and what to do."""
+    what = f"Training run {run_id} failed after {found['seconds'] if found['seconds'] is not None else '?'} s: "
+    reason = found["reason"]
+    if reason == "out of memory":
+        return (
+            f"{what}the kernel killed it because the VM's memory was full."
+            " Choose a larger vm_machine_type, or smaller partitions."
+        )
+    if reason == "timeout":
+        return (
+            f"{what}it was not done within {options['timeout_seconds']} s and was stopped."
+            " Raise the time limit (it must stay below vm_max_run_seconds), or train fewer samples."
+        )
+    if reason == "stopped":
+        return (
+            f"{what}it was stopped from outside (systemctl stop, or the VM was shut down). Run again to start it anew."
+        )
+    if reason == "interrupted":
+        return f"{what}the VM went off without a shutdown while it ran. Run again to start it anew."
+    last = next((line.strip() for line in reversed(tail) if line.strip()), "no output")
+    return f"{what}{reason}: {last}"
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for lack of memory since it booted."""
+    try:
+        text = Path("/proc/vmstat").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    match = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(match.group(1)) if match else 0
+
+
+def _run(argv: list[str]) -> Any:
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")
