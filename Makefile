@@ -1,0 +1,85 @@
+# Everything a person does with this repository, each line re-runnable. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+PYTHON ?= python3.11
+# Guests are podman system containers, their images are made with debootstrap.
+APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-client ca-certificates curl python3-venv git make
+ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
+# Points Google clients in a recipe at the rehearsal.
+REHEARSED := eval "$$($(BIN)/rehearsal env)"; export PATH="$(BIN):$$PATH"
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: $(VENV)/.complete ## Install what is missing: system packages and the virtual environment
+
+$(VENV)/.packages: Makefile
+	@missing=""; for package in $(APT_PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "==> installing system packages:$$missing"; \
+	  [ "$$(id -u)" = 0 ] || { echo "make: run as root, or: sudo apt-get install$$missing" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.complete: $(VENV)/.packages requirements/bootstrap.txt requirements/development.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; name a Python 3.11 with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@[ -x $(VENV)/bin/python ] || { echo "==> making the virtual environment with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@[ -x $(VENV)/bin/uv ] || $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@echo "==> installing the pinned Python packages"
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync -q --require-hashes requirements/development.txt
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: up
+up: setup ## Start the rehearsal cloud (builds missing guest images)
+	@$(BIN)/rehearsal up
+
+.PHONY: demo
+demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a curl line that works
+	@echo "==> ansible-playbook site.yml"
+	@$(REHEARSED); ansible-playbook site.yml
+	@$(BIN)/python -m rehearsal.demo
+
+.PHONY: test
+test: lint test-unit test-molecule test-rehearsal ## Every check
+
+.PHONY: lint
+lint: setup ## ruff, mypy, yamllint, ansible-lint
+	@export PATH="$(BIN):$$PATH"; \
+	echo "==> ruff"; ruff check .; ruff format --check .; \
+	echo "==> mypy"; mypy rehearsal ml; \
+	echo "==> yamllint"; yamllint --strict .; \
+	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline
+
+.PHONY: test-unit
+test-unit: setup ## Unit and contract tests
+	@echo "==> unit and contract tests"; $(BIN)/pytest -q tests/unit tests/contract
+
+.PHONY: test-molecule
+test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
+	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
+	@$(REHEARSED); for role in $(ROLES); do echo "==> molecule test: $$role"; (cd "roles/$$role" && molecule test); done
+
+.PHONY: test-rehearsal
+test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
+	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
+
+.PHONY: lock
+lock: ## Resolve the requirement files anew (pinned and hashed)
+	@for name in bootstrap development; do \
+	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in controller rehearsal; do \
+	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 -c requirements/development.txt requirements/$$name.in -o requirements/$$name.txt; done
+
+.PHONY: clean
+clean: ## Remove every container, process and file that this repository made
+	@if [ -x $(BIN)/rehearsal ]; then $(BIN)/rehearsal down --purge --images; fi
+	@rm -rf .cache .ansible .pytest_cache .mypy_cache .ruff_cache build *.egg-info $(VENV)
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

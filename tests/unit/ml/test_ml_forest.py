@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The forest, its ONNX form, and the session that answers with it."""
+
+from __future__ import annotations
+
+import io
+
+import joblib
+import numpy as np
+import pytest
+from model_fixtures import as_candidate, grown
+
+from ml import dataset, forest
+from ml.features import encode_arrays
+from ml.onnx_export import _round_down, to_onnx
+from ml.releases import ReleaseError
+from ml.serving import TOLERANCE, Model
+from ml.sponsors import CLASSES
+
+
+@pytest.fixture(scope="module")
+def contexts():
+    return dataset.draw_contexts(10_000, np.random.default_rng(3))
+
+
+@pytest.fixture(scope="module")
+def features(contexts):
+    return encode_arrays(contexts)
+
+
+@pytest.mark.parametrize("samples", [100, 10_000, 100_001, 1_234_567, 10_000_000])
+def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(samples):
+    shares = forest.plan(samples)
+    assert sum(share.rows for share in shares) == samples
+    assert sum(share.trees for share in shares) == forest.TREES
+    assert all(0 < share.rows <= forest.PARTITION_ROWS and share.trees > 0 for share in shares)
+
+
+def test_more_samples_than_trees_can_take_are_refused():
+    with pytest.raises(ValueError, match="at most 10,000,000 samples"):
+        forest.plan(10_000_001)
+
+
+def test_same_seed_same_bytes_whatever_the_jobs(forests, features):
+    again = grown(1500, seed=1, jobs=2)
+    assert forest.probabilities(again, features).tobytes() == forest.probabilities(forests[0], features).tobytes()
+    assert to_onnx(again) == to_onnx(forests[0])
+    first, second = as_candidate(forests[0], "x"), as_candidate(again, "x")
+    assert first.files["model.joblib"] == second.files["model.joblib"]
+    assert forest.probabilities(forests[1], features).tobytes() != forest.probabilities(again, features).tobytes()
+
+
+def test_several_partitions_make_one_forest(monkeypatch, features):
+    monkeypatch.setattr(forest, "PARTITION_ROWS", 400)
+    made = [grown(1500, seed=1, jobs=jobs) for jobs in (1, 2)]
+    assert len(made[0].estimators_) == forest.TREES
+    assert to_onnx(made[0]) == to_onnx(made[1])
+    assert forest.probabilities(made[0], features).shape == (10_000, 12)
+
+
+def test_a_class_that_a_partition_never_saw_keeps_its_column():
+    features, labels = dataset.partition(1, 0, 400)
+    few = labels < 3
+    share = forest.Share(0, int(few.sum()), 4)
+    trees = [tree for batch in forest.grow(share, features[few], labels[few], 1, 1) for tree in batch]
+    chances = forest.probabilities(forest.assemble(trees), features)
+    assert chances.shape == (400, 12)
+    assert chances[:, 3:].max() == 0  # the rows that introduce a class have no weight
+    # a class that no leaf names still has a column in ONNX, and it is zero
+    found = Model(to_onnx(forest.assemble(trees)), CLASSES).probabilities(features)
+    np.testing.assert_allclose(found, chances, rtol=0, atol=TOLERANCE)
+
+
+def test_scikit_learn_and_onnx_give_the_same_answers(forests, contexts, features):
+    expected = forest.probabilities(forests[0], features)
+    model = Model(to_onnx(forests[0]), CLASSES)
+    found = model.probabilities(features)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    winners, single = model.predict([contexts.context(17)])
+    assert single[0].tobytes() == found[17].tobytes()
+    assert winners[0] == expected[17].argmax()
+
+
+def test_thresholds_keep_every_comparison():
+    values = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    neighbours = np.nextafter(values, np.float32(np.inf))
+    thresholds = (values.astype(np.float64) + neighbours) / 2
+    rounded = _round_down(thresholds)
+    assert ((values <= rounded) & (neighbours > rounded)).all()
+
+
+def test_a_person_can_use_the_joblib_files(forests, features):
+    saved = joblib.load(io.BytesIO(as_candidate(forests[0], "x").files["model.joblib"]))
+    with pytest.warns(UserWarning, match="feature names"):  # scikit-learn compares the names of a DataFrame
+        answers = saved.predict(features[:50])
+    assert set(answers) <= set(CLASSES)
+    assert list(saved.feature_names_in_)[:2] == ["match_minute", "score_diff"]
+
+
+def test_golden_rows_prove_a_model_and_expose_another(candidates):
+    first, second = candidates
+    model = Model(first.files["model.onnx"], CLASSES)
+    model.prove(first.facts["golden"])
+    with pytest.raises(ReleaseError, match="probabilities differ by"):
+        model.prove(second.facts["golden"])
+    with pytest.raises(ReleaseError, match="no golden rows"):
+        model.prove([])
+    with pytest.raises(ReleaseError, match="cannot load model"):
+        Model(b"not a model", CLASSES)
+
+
+def test_ten_thousand_rows_reach_the_promised_accuracy_in_a_small_model():
+    serialised = to_onnx(grown(10_000, seed=42, jobs=2))
+    model = Model(serialised, CLASSES)
+    right = np.concatenate([model.probabilities(x).argmax(axis=1) == y for x, y, _ in dataset.held_out()])
+    assert len(right) == 200_000
+    assert right.mean() >= 0.873
+    assert len(serialised) < 8_000_000

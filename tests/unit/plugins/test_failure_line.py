@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A failed run ends in one line that says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def run(tmp_path: Path, tasks: list[dict[str, object]]) -> list[str]:
+    """Run a playbook on localhost with our ansible.cfg; return the lines of its standard output."""
+    playbook = tmp_path / "play.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        str(playbook),
+    ]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY, check=False)
+    return [line for line in done.stdout.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ({"ansible.builtin.fail": {"msg": "There is no project.\n  Export it. " + "x" * 200}}, "Export it."),
+        ({"ansible.builtin.fail": {"msg": "bad {{ item }}"}, "loop": ["apple", "pear"]}, "bad apple"),
+    ],
+)
+def test_failed_run_ends_in_one_unwrapped_line(tmp_path: Path, task: dict[str, object], why: str) -> None:
+    last = run(tmp_path, [task])[-1]
+    assert last.startswith("Failed: ")
+    assert why in last
+
+
+def test_mended_failure_is_not_repeated(tmp_path: Path) -> None:
+    block = {
+        "block": [{"ansible.builtin.fail": {"msg": "first"}}],
+        "rescue": [{"ansible.builtin.debug": {"msg": "mended"}}],
+    }
+    assert not [line for line in run(tmp_path, [block]) if line.startswith("Failed:")]
