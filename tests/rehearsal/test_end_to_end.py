@@ -55,8 +55,16 @@ def test_01_a_plan_on_an_empty_project_changes_nothing_and_says_what_would_be(cl
         ),
         ([], {"GCP_PROJECT": ""}, "GCP_PROJECT"),
         (["-e", "training_samples=ten"], {}, "training_samples"),
+        (["-e", "python_runtime_downloads_json_url=http://127.0.0.1:9/list.json"], {}, "python_runtime_check_sources"),
     ],
-    ids=["unknown zone", "bucket of another project", "no credentials", "no project", "samples not a number"],
+    ids=[
+        "unknown zone",
+        "bucket of another project",
+        "no credentials",
+        "no project",
+        "samples not a number",
+        "no source of Python",
+    ],
 )
 def test_02_wrong_input_ends_in_one_clear_line_before_anything_is_created(
     cloud: Rehearsal, arguments: list[str], environment: dict[str, str], remedy: str
@@ -162,6 +170,8 @@ def test_08_gcloud_works_unmodified(cloud: Rehearsal) -> None:
     assert "ACTIVE" in gcloud("functions", "describe", "m4-sponsor-ai", "--region=us-central1", "--gen2")
     answer = gcloud("functions", "call", "m4-sponsor-ai", "--region=us-central1", "--gen2", '--data={"zone": "North"}')
     assert any(name in answer for name in NAMES), answer
+    gcloud("compute", "instances", "delete", *VM, "--quiet")
+    assert cloud.status()["instances"] == {}
 
 
 def test_09_a_private_function_answers_only_with_an_identity(cloud: Rehearsal) -> None:
@@ -174,12 +184,21 @@ def test_09_a_private_function_answers_only_with_an_identity(cloud: Rehearsal) -
     assert ask(cloud, function_url(cloud), {"zone": "VIP"})[0] == 200
 
 
-def test_10_a_lost_answer_of_the_insert_makes_no_second_vm_and_a_withdrawn_family_is_replaced(cloud: Rehearsal) -> None:
+def test_10_a_lost_answer_makes_no_second_vm_a_failure_stops_it_and_a_withdrawn_family_is_replaced(
+    cloud: Rehearsal,
+) -> None:
     assert cloud.playbook("playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm").code == 0
     assert cloud.rehearsal("down").code == 0
     cloud.up("--withdraw", "debian-11", "--image", "debian-12", "--image", "python313")
     assert ask(cloud, function_url(cloud), {"zone": "East"})[0] == 200  # the function came back with the cloud
     assert cloud.rehearsal("fault", "add", "compute.instances.insert", "drop").code == 0
+    # A source of Python that only the VM can judge: the run ends in one line, and the VM is stopped.
+    unreachable = "python_runtime_downloads_json_url=file:///nonexistent/list.json"
+    outcome = cloud.playbook("site.yml", "-e", "training_force=true", "-e", unreachable)
+    assert outcome.code != 0 and "python_runtime_mirror" in outcome.output.strip().splitlines()[-1], outcome.output[
+        -3000:
+    ]
+    assert cloud.status()["instances"] == {"fanops-rehearsal/us-central1-a/ml-training-vm": "TERMINATED e2-micro"}
     outcome = cloud.playbook("site.yml", "-e", "training_force=true")
     assert outcome.code == 0, outcome.output[-6000:]
     assert cloud.rehearsal("fault", "check").code == 0
