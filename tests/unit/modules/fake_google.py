@@ -149,7 +149,11 @@ class FakeGoogle:
         if name in self.resources:
             raise ApiError(409, f"The resource '{name}' already exists", "alreadyExists")
         if path.endswith("instances"):
-            body |= {"status": "RUNNING", "labelFingerprint": "l1"}
+            body |= {
+                "status": "RUNNING",
+                "labelFingerprint": "l1",
+                "zone": f"https://{path.removesuffix('/instances')}",
+            }
             body.setdefault("metadata", {"items": []})["fingerprint"] = "m1"
             body.setdefault("tags", {"items": []})["fingerprint"] = "t1"
             disk = body["disks"][0]
