@@ -71,19 +71,30 @@ class CallbackModule(CallbackBase):
         if self.get_option("output"):
             content = {"check_mode": self._check_mode, "changes": list(self._rows.values()), "notes": self._notes}
             Path(self.get_option("output")).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        if not self._rows:
+        if self._screen.get("output") == "json":
+            drift = [row for row in self._rows.values() if row["change"] != "none"]
+            self._display.display(json.dumps({**self._screen["document"], "drift": drift}))
             return
-        self._display.display(
-            "What this run would change" if self._check_mode else "What this run changed", color="bright blue"
-        )
+        if self._screen:
+            self._display.display(self._screen["title"], color="bright blue")
+            for line in self._screen["lines"]:
+                self._display.display(f"  {line}")
+        if self._rows:
+            self._show_changes()
+
+    def _show_changes(self) -> None:
+        title = "What this run would change" if self._check_mode else "What this run changed"
+        self._display.display("Drift: what site.yml would change" if self._compared else title, color="bright blue")
         listed = [row for change in ORDER for row in self._rows.values() if row["change"] == change]
-        width = max((len(row["resource"]) for row in listed), default=0)
         for row in listed:
-            detail = ", ".join(name for name in row["actions"] if not name.endswith(row["resource"]))
-            line = f"  {row['change']:<7} {row['resource']:<{width}}  {detail}".rstrip()
+            said = {row["change"], f"{row['change']} {row['resource']}"}
+            detail = ", ".join(name for name in row["actions"] if name not in said)
+            line = f"  {row['change']:<7} {row['resource']}" + (f": {detail}" if detail else "")
             self._display.display(line, color=COLORS[row["change"]])
         kept = len(self._rows) - len(listed)
-        self._display.display(f"  keep    {kept} resource{'s' * (kept != 1)} as {'they are' if kept != 1 else 'it is'}")
+        if kept:
+            text = "1 resource as it is" if kept == 1 else f"{kept} resources as they are"
+            self._display.display(f"  keep    {text}")
         for note in self._notes:
             self._display.display(f"  {note}")
 
