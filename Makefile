@@ -71,6 +71,17 @@ test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
+.PHONY: prove
+prove: prove-stop prove-plan ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+
+.PHONY: prove-stop
+prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run
+	@$(BIN)/pytest -q tests/prove/test_stop_guarantee.py
+
+.PHONY: prove-plan
+prove-plan: setup ## From many states, what check mode predicts is what the next run does
+	@$(BIN)/pytest -q tests/prove/test_plan.py
+
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)
 	@for name in bootstrap development; do \
