@@ -9,6 +9,11 @@ PYTHON ?= python3.11
 # Guests are podman system containers, their images are made with debootstrap.
 APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-client ca-certificates curl python3-venv git make
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
+# One scenario, with its output kept, and shown only where it failed. Two run at a time; the second has platforms of its own.
+MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0.log; [ "$$SLOT" = 1 ] && export MOLECULE_PLATFORMS=inventory_1; \
+  echo "==> molecule test: $$0"; \
+  if (cd "roles/$$0" && molecule test) >"$$log" 2>&1; then echo "    $$0: passed in $$((SECONDS - began)) s"; \
+  else cat "$$log"; echo "    $$0: FAILED, see $$log"; exit 1; fi
 # Points Google clients in a recipe at the rehearsal.
 REHEARSED := eval "$$($(BIN)/rehearsal env)"; export PATH="$(BIN):$$PATH"
 
@@ -65,7 +70,8 @@ test-unit: setup ## Unit and contract tests
 .PHONY: test-molecule
 test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
-	@$(REHEARSED); for role in $(ROLES); do echo "==> molecule test: $$role"; (cd "roles/$$role" && molecule test); done
+	@$(REHEARSED); mkdir -p build/molecule; printf '%s\n' $(ROLES) | \
+	  xargs --max-procs=2 --process-slot-var=SLOT -I{} bash -c '$(MOLECULE_TEST)' {}
 
 .PHONY: test-rehearsal
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
