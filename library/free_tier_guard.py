@@ -44,6 +44,10 @@ options:
         description: Its machine type.
         type: str
         default: e2-micro
+      resizes:
+        description: Whether a running VM is about to get that machine type, so that the one it has does not count.
+        type: bool
+        default: false
       disk_type:
         description: The type of its boot disk.
         type: str

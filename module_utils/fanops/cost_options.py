@@ -20,6 +20,7 @@ CONFIGURATION_OPTIONS: dict[str, Any] = {
             "zone": {"type": "str", "required": True},
             "fallback_zones": {"type": "list", "elements": "str", "default": []},
             "machine_type": {"type": "str", "default": "e2-micro"},
+            "resizes": {"type": "bool", "default": False},
             "disk_type": {"type": "str", "default": "pd-standard"},
             "disk_size_gb": {"type": "int", "default": 30},
             "workers": {"type": "int", "default": 0},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,8 @@ from ansible.module_utils.fanops.holdings import Holdings, Wanted
 from ansible.module_utils.fanops.ledger import Run
 from ansible.module_utils.fanops.prices import ZERO, Prices, cents
 
+#: Columns of a terminal that everything but a long resource name fits into.
+WIDTH = 100
 #: What a table shows for a price that is not known.
 UNKNOWN = "?"
 
@@ -46,7 +49,7 @@ def report(
 
 
 def text(data: dict[str, Any]) -> str:
-    """The report as tables, at most 100 columns wide."""
+    """The report as tables, for a terminal of 100 columns."""
     months = data["months"]
     lines = [
         f"Prices as of {data['as_of']}, US dollars, on demand in us-central1, without taxes. An estimate, not a bill.",
@@ -72,7 +75,7 @@ def text(data: dict[str, Any]) -> str:
         "",
         f"When everything is stopped, ${months['stopped']['with_free']:.2f} a month is left with Always Free, "
         f"${months['stopped']['list']:.2f} without.",
-        data["external_ipv4"],
+        *textwrap.wrap(data["external_ipv4"], WIDTH),
         *(
             []
             if all(month["complete"] for month in months.values())
@@ -88,18 +91,16 @@ def text(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Columns as wide as they need to be; the first is left-aligned, the others right."""
+def table(header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> list[str]:
+    """Columns as wide as they need to be; those named in ``left`` are aligned to the left, figures to the right."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
-    rule = ["-" * width for width in widths]
-    return ["  ".join(_cells(row, widths)).rstrip() for row in [header, rule, *rows]]
 
+    def line(row: list[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        aligned = [cell.ljust(width) if at in left else cell.rjust(width) for at, (cell, width) in enumerate(cells)]
+        return "  ".join(aligned).rstrip()
 
-def _cells(row: list[str], widths: list[int]) -> list[str]:
-    return [
-        cell.rjust(width) if place else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+    return [line(header), line(["-" * width for width in widths]), *map(line, rows)]
 
 
 def _machine(name: str, prices: Prices) -> dict[str, Any]:
@@ -137,8 +138,8 @@ def _runs(data: dict[str, Any]) -> list[str]:
         return ["none"]
     rows = [
         [
-            run["began"],
-            run["ended"] or "still running",
+            _moment(run["began"]),
+            _moment(run["ended"]) if run["ended"] else "still running",
             f"{run['hours']:.2f}",
             run["machine_type"] + ("" if run["machine_type_certain"] else " (?)"),
             run["ended_by"] or "-",
@@ -149,7 +150,11 @@ def _runs(data: dict[str, Any]) -> list[str]:
     ]
     total = data["runs_total"]
     rows.append(["Total", "", f"{total['hours']:.2f}", "", "", f"{total['vm']:.2f}", f"{total['external_ipv4']:.2f}"])
-    lines = table(["began", "ended", "hours", "type", "ended by", "VM", "IPv4"], rows)
+    lines = table(["began (UTC)", "ended (UTC)", "hours", "type", "ended by", "VM", "IPv4"], rows, left=(0, 1, 3, 4))
     if not all(run["machine_type_certain"] for run in data["runs"]):
         lines.append("(?) the type may have been another one then; operations do not tell.")
     return lines
+
+
+def _moment(text: str) -> str:
+    return text.replace("T", " ").removesuffix("Z")

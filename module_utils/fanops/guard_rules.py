@@ -45,7 +45,7 @@ def machine_type(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Fi
             f"set vm_machine_type to {free}",
             {f"vm {wanted.vm_name}": prices.vm_month(wanted.machine_type)},
         )
-    if ours and ours.billed and ours.machine_type not in (free, wanted.machine_type):
+    if ours and ours.billed and not wanted.resizes and ours.machine_type not in (free, wanted.machine_type):
         yield Finding(
             "machine-type",
             f"{ours.name} runs as {ours.machine_type}, and only {free} is free",

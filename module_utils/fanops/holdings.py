@@ -33,6 +33,8 @@ class Wanted:
     function_memory_mib: int
     #: Where the VM may be instead, when its zone is out of stock.
     fallback_zones: tuple[str, ...] = ()
+    #: Whether a running VM is about to get this machine type: what it is now does not last.
+    resizes: bool = False
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Wanted:

@@ -7,7 +7,7 @@ All times are Google's. The controller's clock plays no part: "now" is what the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -113,4 +113,4 @@ def _ender(operation: dict[str, Any]) -> str:
 
 
 def _text(at: datetime) -> str:
-    return at.isoformat(timespec="seconds")
+    return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
