@@ -155,6 +155,11 @@ machine:
     difference in dollars an hour and a month at list price (null where a price is not listed).
   returned: always
   type: dict
+plan_notes:
+  description: What a plan says of the costs.
+  returned: always
+  type: list
+  elements: str
 as_of:
   description: The day that the prices are of.
   returned: always
@@ -207,6 +212,7 @@ def result(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Pri
         "summary": f"{verdict}. {prices.ipv4_note}",
         "machine": machine(wanted, found, prices),
         "as_of": prices.as_of,
+        "plan_notes": [f"cost    {verdict}"],
     }
 
 

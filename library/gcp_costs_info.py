@@ -138,8 +138,13 @@ report:
     sources. Amounts are dollars; with_free has Always Free taken off.
   returned: success
   type: dict
-text:
+lines:
   description: The same as tables for a terminal.
+  returned: success
+  type: list
+  elements: str
+summary:
+  description: The same in one line.
   returned: success
   type: str
 failure:
@@ -159,7 +164,8 @@ from ansible.module_utils.fanops.errors import GoogleApiError
 from ansible.module_utils.fanops.holdings import Holdings, Wanted
 from ansible.module_utils.fanops.ledger import Run, runs
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.project_reader import operations, read_holdings
+from ansible.module_utils.fanops.project_reader import read_holdings
+from ansible.module_utils.fanops.resources.power_history import operations_of
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -174,7 +180,7 @@ def history(client: Client, wanted: Wanted, found: Holdings) -> list[Run]:
     zone = segment(ours.zone if ours else wanted.zone)
     url = f"{compute_url(client.project)}/zones/{zone}/instances/{segment(wanted.vm_name)}"
     instance = client.find(url, attempting=f"read instance {wanted.vm_name}") if ours else None
-    return runs(wanted.vm_name, operations(client), instance, wanted.machine_type)
+    return runs(operations_of(client, wanted.vm_name), instance, wanted.machine_type)
 
 
 def google_now(client: Client) -> datetime:
@@ -201,7 +207,7 @@ def main() -> None:
                 raise
             past = []
         data = cost_report.report(wanted, found, prices, Decimal(str(hours)), past, google_now(client))
-        module.exit_json(changed=False, report=data, text=cost_report.text(data))
+        module.exit_json(changed=False, report=data, lines=cost_report.lines(data), summary=cost_report.summary(data))
 
 
 if __name__ == "__main__":

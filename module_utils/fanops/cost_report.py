@@ -48,11 +48,21 @@ def report(
     }
 
 
-def text(data: dict[str, Any]) -> str:
+def summary(data: dict[str, Any]) -> str:
+    """The report in one line."""
+    months, past = data["months"], data["runs_total"]
+    return (
+        f"{past['hours']:.2f} h of runs that Google remembers: ${past['vm']:.2f}, and ${past['external_ipv4']:.2f} for their "
+        f"IPv4 (contested), at list price; a month at {data['hours_per_week']:g} h/week ${months['estimate']['with_free']:.2f} "
+        f"with Always Free, ${months['estimate']['list']:.2f} without; all stopped ${months['stopped']['with_free']:.2f}"
+    )
+
+
+def lines(data: dict[str, Any]) -> list[str]:
     """The report as tables, for a terminal of 100 columns."""
     months = data["months"]
-    lines = [
-        f"Prices as of {data['as_of']}, US dollars, on demand in us-central1, without taxes. An estimate, not a bill.",
+    return [
+        f"Prices as of {data['as_of']}: US dollars, on demand, us-central1, before taxes. An estimate, not a bill.",
         "",
         "MACHINE TYPES",
         *table(
@@ -88,7 +98,6 @@ def text(data: dict[str, Any]) -> str:
         "Sources:",
         *(f"  {name}: {source['url']} (read {source['read']})" for name, source in data["sources"].items()),
     ]
-    return "\n".join(lines)
 
 
 def table(header: list[str], rows: list[list[str]], left: tuple[int, ...] = (0,)) -> list[str]:
@@ -150,10 +159,10 @@ def _runs(data: dict[str, Any]) -> list[str]:
     ]
     total = data["runs_total"]
     rows.append(["Total", "", f"{total['hours']:.2f}", "", "", f"{total['vm']:.2f}", f"{total['external_ipv4']:.2f}"])
-    lines = table(["began (UTC)", "ended (UTC)", "hours", "type", "ended by", "VM", "IPv4"], rows, left=(0, 1, 3, 4))
+    shown = table(["began (UTC)", "ended (UTC)", "hours", "type", "ended by", "VM", "IPv4"], rows, left=(0, 1, 3, 4))
     if not all(run["machine_type_certain"] for run in data["runs"]):
-        lines.append("(?) the type may have been another one then; operations do not tell.")
-    return lines
+        shown.append("(?) the type may have been another one then; operations do not tell.")
+    return shown
 
 
 def _moment(text: str) -> str:

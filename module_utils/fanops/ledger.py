@@ -16,7 +16,7 @@ from ansible.module_utils.fanops.prices import Money, Prices, cents
 
 BEGINS = frozenset({"insert", "start", "resume"})
 #: Google's own ways to end a run are spelled out by words in the operation's type.
-ENDS = ("stop", "suspend", "delete", "guestterminate", "preempt", "terminateonhostmaintenance")
+ENDS = ("stop", "suspend", "delete", "guestterminate", "preempt", "hosterror", "terminateonhostmaintenance")
 #: Two accounts of the same moment may differ by this much.
 SAME_MOMENT = timedelta(minutes=2)
 #: The least that a start is billed.
@@ -59,8 +59,8 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
-def runs(name: str, operations: list[dict[str, Any]], instance: dict[str, Any] | None, machine_type: str) -> list[Run]:
-    """Every run that Google still remembers, the oldest first.
+def runs(operations: list[dict[str, Any]], instance: dict[str, Any] | None, machine_type: str) -> list[Run]:
+    """Every run that Google still remembers, the oldest first, from the operations on one VM.
 
     ``instance`` is the VM as it is now (None: there is none), ``machine_type`` what an unknown one is taken for.
     """
@@ -68,11 +68,9 @@ def runs(name: str, operations: list[dict[str, Any]], instance: dict[str, Any] |
     current_id = str(instance["id"]) if instance else ""
     found: list[Run] = []
     running: Run | None = None
-    mine = [item for item in operations if basename(item.get("targetLink", "")) == name and item.get("endTime")]
-    for operation in sorted(mine, key=lambda item: moment(item["endTime"])):
+    ended = [item for item in operations if item.get("endTime") and not item.get("error")]
+    for operation in sorted(ended, key=lambda item: moment(item["endTime"])):
         kind, at = operation["operationType"], moment(operation["endTime"])
-        if "/instances/" not in operation["targetLink"] or operation.get("error"):
-            continue
         if kind in BEGINS and running is None:
             running = Run(at, None, "", current_type, str(operation.get("targetId")) == current_id)
             found.append(running)

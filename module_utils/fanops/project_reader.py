@@ -31,17 +31,6 @@ def read_holdings(client: Client, bucket: str, *, bucket_size: bool = False) -> 
     )
 
 
-def operations(client: Client) -> list[dict[str, Any]]:
-    """What was done in all zones, as far back as Google remembers (about two weeks)."""
-    pages = _aggregated(client, "operations") or []
-    return [
-        operation
-        for page in pages
-        for scope in page.get("items", {}).values()
-        for operation in scope.get("operations", [])
-    ]
-
-
 def _aggregated(client: Client, what: str) -> list[dict[str, Any]] | None:
     try:
         return list(

@@ -165,7 +165,7 @@ class Instance(Resource):
         return {"image_family": family, "image_fallback": bool(family and first and family != first), "needs_stop": []}
 
     def _check_machine_type(self, verb: str) -> None:
-        zone, name = self.options["zone"], self.options["machine_type"]
+        zone, name = self.zone, self.options["machine_type"]
         attempting = f"{verb} {self.title}"
         url = f"{compute_url(self.client.project)}/zones/{segment(zone)}/machineTypes/{segment(name)}"
         if self.client.find(url, attempting=attempting) is None:

@@ -124,7 +124,12 @@ def test_costs_of_what_there_is(run: RunModule, google: FakeGoogle) -> None:
 def test_costs_of_a_project_whose_api_is_off(run: RunModule, google: FakeGoogle) -> None:
     google.fail("aggregated/", DISABLED, times=2)
     result = costs(run)
-    assert result["report"]["runs"] == [] and "e2-standard-4" in result["text"] and not result["changed"]
+    assert (
+        result["report"]["runs"] == []
+        and "e2-standard-4" in str(result["lines"])
+        and "all stopped $0.00" in result["summary"]
+        and not result["changed"]
+    )
 
 
 def test_a_week_has_168_hours(run: RunModule) -> None:
