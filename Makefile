@@ -78,7 +78,7 @@ test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an em
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
 .PHONY: prove
-prove: prove-stop prove-plan ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-stop prove-plan prove-guard ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-stop
 prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run
@@ -87,6 +87,10 @@ prove-stop: setup ## Kill the controller everywhere, take each guard away in tur
 .PHONY: prove-plan
 prove-plan: setup ## From many states, what check mode predicts is what the next run does
 	@$(BIN)/pytest -q tests/prove/test_plan.py
+
+.PHONY: prove-guard
+prove-guard: setup ## Every rule of the free-tier guard: refused before any mutating call, passed when allowed
+	@$(BIN)/pytest -q tests/prove/test_guard.py
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)

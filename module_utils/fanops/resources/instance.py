@@ -107,6 +107,8 @@ class Instance(Resource):
         self._leave_alone(plan, NEEDS_RECREATION, "that takes a new instance (delete it, then run again)")
         running = current["status"] not in ("TERMINATED", "STOPPED", "SUSPENDED")
         offline = [option for option in NEEDS_STOP if option in plan.differences]
+        if "machine_type" in offline:
+            self._check_machine_type("resize")  # before the VM is stopped for a type that does not exist
         restart = bool(offline) and running and state != "stopped" and self.options["allow_restart"]
         if offline and running and state != "stopped" and not restart:
             self._leave_alone(plan, NEEDS_STOP, "that needs a stop (allow_restart: true, or stop it first)")
@@ -144,7 +146,7 @@ class Instance(Resource):
                 status=404,
                 reason="notFound",
             )
-        self._check_machine_type()
+        self._check_machine_type("create")
         families, project = self.options["image_families"], self.options["image_project"]
         image, family = newest_image(self.client, families, project)
         plan = Plan(extra=self._image_facts(family))
@@ -162,9 +164,9 @@ class Instance(Resource):
         first = (self.options["image_families"] or [None])[0]
         return {"image_family": family, "image_fallback": bool(family and first and family != first), "needs_stop": []}
 
-    def _check_machine_type(self) -> None:
-        zone, name = self.options["zone"], self.options["machine_type"]
-        attempting = f"create {self.title}"
+    def _check_machine_type(self, verb: str) -> None:
+        zone, name = self.zone, self.options["machine_type"]
+        attempting = f"{verb} {self.title}"
         url = f"{compute_url(self.client.project)}/zones/{segment(zone)}/machineTypes/{segment(name)}"
         if self.client.find(url, attempting=attempting) is None:
             raise GoogleApiError(

@@ -26,13 +26,19 @@ def power_history(client: Client, name: str) -> list[dict[str, Any]]:
     ``by`` is an account, "the guest" (it powered itself off) or "Google" (the run limit, a schedule, a host). Google keeps
     operations for about two weeks.
     """
-    found = []
+    found = [event_of(operation) for operation in operations_of(client, name)]
+    return sorted((event for event in found if event), key=lambda event: str(event["at"]))
+
+
+def operations_of(client: Client, name: str) -> list[dict[str, Any]]:
+    """Return Google's operations on the instances ``name``, in every zone."""
+    found: list[dict[str, Any]] = []
     url = f"{compute_url(client.project)}/aggregated/operations"
     query = {"filter": f"targetLink eq .*/instances/{name}"}
     for page in client.pages(url, attempting=f"read the operations of instance {name}", params=query):
         for scope in page.get("items", {}).values():
-            found += [event_of(operation) for operation in scope.get("operations", [])]
-    return sorted((event for event in found if event), key=lambda event: str(event["at"]))
+            found += scope.get("operations", [])
+    return found
 
 
 def event_of(operation: dict[str, Any]) -> dict[str, Any] | None:
