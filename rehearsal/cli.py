@@ -12,7 +12,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from rehearsal import lifecycle
+from rehearsal import lifecycle, trouble_cli
 from rehearsal.faults import ACTIONS, Fault, Faults
 from rehearsal.requestlog import Entry, RequestLog
 from rehearsal.settings import Settings, load
@@ -100,6 +100,8 @@ def build_parser() -> argparse.ArgumentParser:
     kinds.add_parser("list", help="show the plans, how often they matched and fired")
     kinds.add_parser("check", help="exit 1 when a planned fault never fired")
     kinds.add_parser("clear", help="forget every plan")
+
+    trouble_cli.add_parser(commands)
     return parser
 
 
@@ -118,6 +120,8 @@ def main(argv: list[str] | None = None) -> int:
             print_environment(settings, arguments.output)
         elif arguments.command == "log":
             show_log(settings, arguments)
+        elif arguments.command == "trouble":
+            trouble_cli.run(settings, arguments, say)
         else:
             return fault_command(settings, arguments)
     except lifecycle.RehearsalError as error:

@@ -49,6 +49,7 @@ def set_machine_type(call: Call) -> dict[str, Any]:
 def set_metadata(call: Call) -> dict[str, Any]:
     """Replace the VM's metadata; wakes a guest that waits for a change."""
     items = validation.check_metadata(call.body.get("items"), "metadata")
+    options.check_os_login(call, items)
 
     def apply(resource: dict[str, Any]) -> None:
         if not fingerprints.same(call.body.get("fingerprint"), resource["metadata"]["fingerprint"]):

@@ -12,6 +12,7 @@ import secrets
 import time
 from typing import Any
 
+from rehearsal import trouble
 from rehearsal.identity import roles
 from rehearsal.registry import ApiError
 from rehearsal.store import Store
@@ -104,6 +105,7 @@ class Policies:
             }
             delay = (self._store.get(DELAYS, resource) or self._store.get(DELAYS, "*") or {}).get("seconds", 0)
             if delay:
+                trouble.meet(self._store, "iam-delay")
                 document |= {"before": before, "visible_at": time.time() + float(delay)}
             self._store.put(KIND, resource, document)
             return self.get(resource)

@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request
 from rehearsal.identity import errors, keys, roles
 from rehearsal.identity.accounts import Accounts, agent_emails
 from rehearsal.identity.policies import MEMBER_KINDS, SPECIAL_MEMBERS, Policies, Policy, member_of
-from rehearsal.identity.services import ALWAYS_ENABLED, TITLES, Services
+from rehearsal.identity.services import ALWAYS_ENABLED, BILLED, TITLES, Services
 from rehearsal.identity.tokens import Claims, TokenError, Tokens, looks_like_jwt
 from rehearsal.registry import ApiError
 from rehearsal.settings import Settings
@@ -197,8 +197,10 @@ class Identity:
         known = self.accounts.project(project)
         if known is None or known["projectId"] == FOREIGN_PROJECT:
             return  # one of Google's own, such as debian-cloud, or somebody else's: not for us to enable
-        if service in self.services_gated() and not self.services.is_enabled(known["projectId"], service):
+        if service in self.services_gated() and not self.services.is_served(known["projectId"], service):
             raise errors.service_disabled(service, self.services.title(service), known["projectNumber"])
+        if service in BILLED and not self.services.billing_enabled():
+            raise errors.billing_disabled(service, known["projectNumber"])
 
     def services_gated(self) -> set[str]:
         """Return the services that a project must have enabled."""
