@@ -89,7 +89,7 @@ def test_small_methods_answer(ask: Any, url: str, member: str, value: Any) -> No
 
 def test_os_login_keeps_the_callers_own_keys_and_nobody_elses(ask: Any, control_plane: Any) -> None:
     control_plane.identity.services.enable("fanops-rehearsal", "oslogin.googleapis.com")
-    me = control_plane.identity.deployer
+    me = control_plane.identity.owner
     url = f"https://oslogin.googleapis.com/v1/users/{me}"
     answer = ask("POST", f"{url}:importSshPublicKey", b'{"key": "ssh-ed25519 AAAA me"}').get_json()
     assert answer["loginProfile"]["posixAccounts"][0]["username"].startswith("sa_")
