@@ -11,6 +11,8 @@ APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
 # Points Google clients in a recipe at the rehearsal.
 REHEARSED := eval "$$($(BIN)/rehearsal env)"; export PATH="$(BIN):$$PATH"
+# Scenarios also delete what they made, which the deployer may not.
+AS_OWNER := eval "$$($(BIN)/rehearsal env --identity owner)"; export PATH="$(BIN):$$PATH"
 
 .PHONY: help
 help: ## List the targets
@@ -65,7 +67,7 @@ test-unit: setup ## Unit and contract tests
 .PHONY: test-molecule
 test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
-	@$(REHEARSED); for role in $(ROLES); do echo "==> molecule test: $$role"; (cd "roles/$$role" && molecule test); done
+	@$(AS_OWNER); for role in $(ROLES); do echo "==> molecule test: $$role"; (cd "roles/$$role" && molecule test); done
 
 .PHONY: test-rehearsal
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
