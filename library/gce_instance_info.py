@@ -112,7 +112,7 @@ from typing import Any
 from ansible.module_utils.fanops.client import Client, compute_url, segment
 from ansible.module_utils.fanops.errors import GoogleApiError
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.resources.instance_body import view
+from ansible.module_utils.fanops.resources.instance_body import shown, view
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -171,7 +171,7 @@ def read(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     title = f"instance {params['name']} in {params['zone']}"
     url = f"{compute_url(client.project)}/zones/{segment(params['zone'])}/instances/{segment(params['name'])}"
     instance = client.find(url, attempting=f"read {title}")
-    result: dict[str, Any] = {"instance": instance, "host_keys": [], "serial_output": None}
+    result: dict[str, Any] = {"instance": shown(instance), "host_keys": [], "serial_output": None}
     if instance is None:
         return result
     if params["host_keys"] and instance["status"] == "RUNNING":
