@@ -73,6 +73,17 @@ test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
+.PHONY: prove
+prove: prove-identity prove-trouble ## Sweeps too long for test; their figures are in docs/reliability.md
+
+.PHONY: prove-identity
+prove-identity: setup ## Every permission taken away in turn, and none unused (about 25 minutes)
+	@$(BIN)/pytest -q -x tests/prove/test_identity.py
+
+.PHONY: prove-trouble
+prove-trouble: setup ## Stock-outs, slow IAM, a busy first boot …: whole runs (about 35 minutes)
+	@$(BIN)/pytest -q -x tests/prove/test_trouble.py
+
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)
 	@for name in bootstrap development; do \

@@ -7,7 +7,7 @@ the actions that would close the gap. Actions are only *listed* while planning; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ class Outcome:
     """What a module returns."""
 
     changed: bool
-    resource: dict[str, Any] | None
+    resource: dict[str, Any] | list[dict[str, Any] | None] | None
     plan: Plan
     warnings: list[str]
 
@@ -158,6 +158,25 @@ def reconcile(resource: Resource, state: str, *, check_mode: bool) -> Outcome:
     else:
         final = current
     return Outcome(changed, final, plan, [*warnings, *plan.warnings, *client.warnings])
+
+
+def reconcile_all(resources: Sequence[Resource], state: str, *, check_mode: bool) -> Outcome:
+    """Bring several resources into ``state``, one after the other, and report them as one.
+
+    The outcome's ``resource`` is the list of theirs; differences are told apart by the resources' titles.
+    """
+    plan, found, warnings = Plan(), [], []
+    for resource in resources:
+        outcome = reconcile(resource, state, check_mode=check_mode)
+        found.append(outcome.resource)
+        warnings += outcome.warnings
+        plan.actions += outcome.plan.actions
+        for option in outcome.plan.differences.options:
+            differences = outcome.plan.differences
+            plan.differences.add(
+                f"{resource.title}: {option}", differences.after.get(option), differences.before.get(option)
+            )
+    return Outcome(bool(plan.actions), found, plan, list(dict.fromkeys(warnings)))
 
 
 def _run(resource: Resource, state: str, action: Callable[[], Any]) -> None:
