@@ -80,7 +80,7 @@ test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an em
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
 .PHONY: prove
-prove: prove-stop prove-plan prove-guard ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-stop prove-plan prove-guard prove-identity prove-trouble ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-stop
 prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run
@@ -93,6 +93,14 @@ prove-plan: setup ## From many states, what check mode predicts is what the next
 .PHONY: prove-guard
 prove-guard: setup ## Every rule of the free-tier guard: refused before any mutating call, passed when allowed
 	@$(BIN)/pytest -q tests/prove/test_guard.py
+
+.PHONY: prove-identity
+prove-identity: setup ## Every permission taken away in turn, and none unused (about 25 minutes)
+	@$(BIN)/pytest -q -x tests/prove/test_identity.py
+
+.PHONY: prove-trouble
+prove-trouble: setup ## Stock-outs, slow IAM, a busy first boot …: whole runs (about 35 minutes)
+	@$(BIN)/pytest -q -x tests/prove/test_trouble.py
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)

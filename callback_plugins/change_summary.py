@@ -112,13 +112,10 @@ class CallbackModule(CallbackBase):
             self._display.display(f"  {note}")
 
     def _collect(self, item: dict[str, Any]) -> None:
-        plan = item.get("plan")
-        if isinstance(plan, dict) and {"resource", "change", "actions"} <= plan.keys():
-            row = self._rows.setdefault(
-                plan["resource"], {"resource": plan["resource"], "change": "none", "actions": []}
-            )
-            row["actions"] += [name for name in plan["actions"] if name not in row["actions"]]
-            row["change"] = min(row["change"], plan["change"], key=WEIGHT.index)
+        for found in item.get("plan") or []:
+            row = self._rows.setdefault(found["resource"], {**found, "change": "none", "actions": []})
+            row["actions"] += [name for name in found["actions"] if name not in row["actions"]]
+            row["change"] = min(row["change"], found["change"], key=WEIGHT.index)
         for note in item.get("plan_notes") or []:
             if note not in self._notes:
                 self._notes.append(note)

@@ -39,11 +39,9 @@ options:
   role:
     description: The role, such as V(roles/storage.objectUser).
     type: str
-    required: true
   member:
     description: Who gets it, such as V(serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com) or V(allUsers).
     type: str
-    required: true
   condition:
     description:
       - Under which condition the member has the role. Without it the role is unconditional.
@@ -61,6 +59,34 @@ options:
       description:
         description: What the condition is for.
         type: str
+  grants:
+    description: Several grants on the one resource, in place of O(role), O(member) and O(condition).
+    type: list
+    elements: dict
+    suboptions:
+      role:
+        description: As O(role).
+        type: str
+        required: true
+      member:
+        description: As O(member).
+        type: str
+        required: true
+      condition:
+        description: As O(condition).
+        type: dict
+        suboptions:
+          title:
+            description: As O(condition.title).
+            type: str
+            required: true
+          expression:
+            description: As O(condition.expression).
+            type: str
+            required: true
+          description:
+            description: As O(condition.description).
+            type: str
   state:
     description: Whether the member has the role.
     type: str
@@ -126,13 +152,19 @@ EXAMPLES = r"""
 RETURN = r"""
 binding:
   description: Role, member and condition, null when absent.
-  returned: success
+  returned: success, with O(role)
   type: dict
   sample: {role: roles/run.invoker, member: allUsers}
 plan:
-  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
   returned: success
-  type: dict
+  type: list
+  elements: dict
+bindings:
+  description: The same of each grant.
+  returned: success, with O(grants)
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -145,22 +177,32 @@ failure:
 """
 
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.reconciler import reconcile, reconcile_all
 from ansible.module_utils.fanops.resources.iam_member import RESOURCE_TYPES, IamMember
 
+CONDITION = {
+    "type": "dict",
+    "options": {
+        "title": {"type": "str", "required": True},
+        "expression": {"type": "str", "required": True},
+        "description": {"type": "str"},
+    },
+}
 OPTIONS = {
     **SHARED_OPTIONS,
     "resource_type": {"type": "str", "choices": list(RESOURCE_TYPES), "required": True},
     "resource": {"type": "str"},
     "region": {"type": "str"},
-    "role": {"type": "str", "required": True},
-    "member": {"type": "str", "required": True},
-    "condition": {
-        "type": "dict",
+    "role": {"type": "str"},
+    "member": {"type": "str"},
+    "condition": CONDITION,
+    "grants": {
+        "type": "list",
+        "elements": "dict",
         "options": {
-            "title": {"type": "str", "required": True},
-            "expression": {"type": "str", "required": True},
-            "description": {"type": "str"},
+            "role": {"type": "str", "required": True},
+            "member": {"type": "str", "required": True},
+            "condition": CONDITION,
         },
     },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -176,14 +218,21 @@ def main() -> None:
             ("resource_type", "service_account", ("resource",)),
             ("resource_type", "run_service", ("resource", "region")),
         ],
+        required_one_of=[("role", "grants")],
+        required_together=[("role", "member")],
+        mutually_exclusive=[("role", "grants"), ("condition", "grants")],
     )
+    params = module.params
+    grants = [params] if params["grants"] is None else [{**params, **grant} for grant in params["grants"]]
+    for grant in grants:
+        if grant["condition"] and grant["condition"]["description"] is None:
+            del grant["condition"]["description"]
     with errors_reported(module):
-        condition = module.params["condition"]
-        if condition and condition["description"] is None:
-            del condition["description"]
-        member = IamMember(make_client(module, patient=True), module.params, must_exist=not module.check_mode)
-        outcome = reconcile(member, module.params["state"], check_mode=module.check_mode)
-        exit_with(module, outcome, "binding")
+        client = make_client(module, patient=True)
+        members = [IamMember(client, grant, must_exist=not module.check_mode) for grant in grants]
+        if params["grants"] is None:
+            exit_with(module, reconcile(members[0], params["state"], check_mode=module.check_mode), "binding")
+        exit_with(module, reconcile_all(members, params["state"], check_mode=module.check_mode), "bindings")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: gcp_iam_role
-short_description: Manage a project's custom IAM role
+short_description: Manage a project's custom IAM roles
 description:
   - Creates, changes or deletes a custom role, so that an account can be given exactly what it needs.
+  - Give one role by O(name), or several by O(roles).
   - A role of that name that was deleted less than a week ago is undeleted, since Google keeps its name.
 author: FanOps
 attributes:
@@ -23,7 +24,6 @@ options:
   name:
     description: The role id. 3 to 64 letters, digits, underscores or periods.
     type: str
-    required: true
   title:
     description: Name shown in the console.
     type: str
@@ -39,6 +39,30 @@ options:
     type: str
     choices: [ALPHA, BETA, GA, DEPRECATED, DISABLED]
     default: GA
+  roles:
+    description: Several roles, in place of O(name), O(title), O(description), O(permissions) and O(stage).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: As O(name).
+        type: str
+        required: true
+      title:
+        description: As O(title).
+        type: str
+      description:
+        description: As O(description).
+        type: str
+      permissions:
+        description: As O(permissions).
+        type: list
+        elements: str
+      stage:
+        description: As O(stage).
+        type: str
+        choices: [ALPHA, BETA, GA, DEPRECATED, DISABLED]
+        default: GA
   state:
     description: Whether the role exists.
     type: str
@@ -81,6 +105,12 @@ EXAMPLES = r"""
     permissions:
       - storage.objects.get
 
+- name: Make two at once
+  gcp_iam_role:
+    roles:
+      - {name: fanops_m4_release_reader, permissions: [storage.objects.get]}
+      - {name: fanops_m4_release_lister, permissions: [storage.objects.list]}
+
 - name: Delete it
   gcp_iam_role:
     name: fanops_m4_release_reader
@@ -90,9 +120,19 @@ EXAMPLES = r"""
 RETURN = r"""
 role:
   description: The role as the IAM API returns it, null when absent. In check mode, what it would be.
-  returned: success
+  returned: success, with O(name)
   type: dict
   sample: {name: projects/my-project/roles/fanops_m4_release_reader, includedPermissions: [storage.objects.get]}
+roles:
+  description: The same of each role.
+  returned: success, with O(roles)
+  type: list
+  elements: dict
+plan:
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -105,27 +145,38 @@ failure:
 """
 
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.reconciler import reconcile, reconcile_all
 from ansible.module_utils.fanops.resources.iam_role import IamRole
 
-OPTIONS = {
-    **SHARED_OPTIONS,
-    "name": {"type": "str", "required": True},
+ROLE = {
     "title": {"type": "str"},
     "description": {"type": "str"},
     "permissions": {"type": "list", "elements": "str"},
     "stage": {"type": "str", "choices": ["ALPHA", "BETA", "GA", "DEPRECATED", "DISABLED"], "default": "GA"},
+}
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "name": {"type": "str"},
+    **ROLE,
+    "roles": {"type": "list", "elements": "dict", "options": {"name": {"type": "str", "required": True}, **ROLE}},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
 
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS, required_if=[("state", "present", ("permissions",))])
+    module = google_module(OPTIONS, required_one_of=[("name", "roles")], mutually_exclusive=[("name", "roles")])
+    several, state = module.params["roles"], module.params["state"]
+    wanted = several if several is not None else [module.params]
+    nameless = [role["name"] for role in wanted if state == "present" and role["permissions"] is None]
+    if nameless:
+        module.fail_json(msg=f"state is present but permissions are not given for {', '.join(nameless)}")
     with errors_reported(module):
         client = make_client(module, patient=True)
-        outcome = reconcile(IamRole(client, module.params), module.params["state"], check_mode=module.check_mode)
-        exit_with(module, outcome, "role")
+        roles = [IamRole(client, role) for role in wanted]
+        if several is None:
+            exit_with(module, reconcile(roles[0], state, check_mode=module.check_mode), "role")
+        exit_with(module, reconcile_all(roles, state, check_mode=module.check_mode), "roles")
 
 
 if __name__ == "__main__":

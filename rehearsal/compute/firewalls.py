@@ -192,13 +192,19 @@ def delete(call: Call) -> Resource:
     with call.cloud.store.lock:
         rule = _existing(call)
         call.cloud.store.delete(KIND, f"{call.project}/{rule['name']}")
-        return operations.done(call.cloud, _target(call.project, rule), "delete", call.principal)
+        return _begun(call, rule, "delete")
 
 
 def _write(call: Call, name: str, body: Resource, operation_type: str) -> Resource:
     rule = _resource(call.project, name, body)
     call.cloud.store.put(KIND, f"{call.project}/{name}", rule)
-    return operations.done(call.cloud, _target(call.project, rule), operation_type, call.principal)
+    return _begun(call, rule, operation_type)
+
+
+def _begun(call: Call, rule: Resource, operation_type: str) -> Resource:
+    """Return an operation that still runs, as Google's do, for what has been done."""
+    operation = operations.create(call.cloud, _target(call.project, rule), operation_type, call.principal)
+    return operations.run(call.cloud, operation, lambda progress: None)
 
 
 def _target(project: str, rule: Resource) -> operations.Target:

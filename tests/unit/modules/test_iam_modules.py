@@ -144,7 +144,24 @@ def test_custom_role_from_nothing_to_absent_and_back(run: RunModule, google: Fak
     back = run("gcp_iam_role", **options)
     assert back["changed"] and back["role"]["includedPermissions"] == ["storage.objects.get"]
     assert google.mutations[-2:] == ["POST reader:undelete", "PATCH reader"]
-    assert "permissions" in run("gcp_iam_role", name="reader")["msg"]
+    assert "permissions are not given for reader" in run("gcp_iam_role", name="reader")["msg"]
+
+
+def test_several_roles_and_grants_are_one_call_each(run: RunModule, google: FakeGoogle) -> None:
+    roles = [{"name": name, "permissions": [f"storage.objects.{name}"]} for name in ("get", "list")]
+    grants = [{"role": f"projects/demo/roles/{name}", "member": MEMBER["member"]} for name in ("get", "list")]
+    grants[1]["condition"] = {"title": "a", "expression": 'resource.name == "a"'}
+    for module, options in (("gcp_iam_role", {"roles": roles}), ("gcp_iam_member", {**PLACES[1], "grants": grants})):
+        planned = run(module, check=True, **options)
+        before = google.mutations
+        made = run(module, **options)
+        assert planned["actions"] == made["actions"] and len(made["actions"]) == 2 and before == google.mutations[:-2]
+        assert planned["diff"] == made["diff"] and len(made["diff"]["after"]) >= 4
+        assert not run(module, **options)["changed"]
+    assert run("gcp_iam_member", **PLACES[1], grants=grants)["bindings"] == grants
+    roles[0]["permissions"] = ["storage.objects.create"]
+    changed = run("gcp_iam_role", roles=roles)
+    assert changed["diff"]["after"] == {"custom role get: permissions": ["storage.objects.create"]}
 
 
 def test_role_made_seconds_ago_is_waited_for(run: RunModule, google: FakeGoogle) -> None:
