@@ -21,6 +21,23 @@ VM = f"{COMPUTE}/zones/us-central1-a/instances/ml-training-vm"
 FIREWALL = f"{COMPUTE}/global/firewalls/fanops-m4-allow-ssh"
 BUCKET = "https://storage.googleapis.com/storage/v1/b/fanops-m4-models"
 Row = Callable[..., None]
+HEADING, COMMAND = "Identities hold what they use", "make prove-identity"
+TABLES = {
+    "test_1_nothing_that_is_granted_is_unused": ("identity", "permissions granted", "exercised", "unused"),
+    "test_2_without_any_one_permission_site_fails_naming_it": (
+        "identity",
+        "permissions",
+        "site.yml named it",
+        "slowest",
+    ),
+    "test_3_without_any_one_permission_the_training_fails_naming_it": ("taken away", "exit code", "named", "after"),
+    "test_4_without_its_permission_the_function_cannot_serve_and_says_why": (
+        "taken away",
+        "exit code",
+        "named",
+        "after",
+    ),
+}
 # Asked by Google's own storage client, which goes on without an answer.
 PROBES = {"storage.buckets.get"}
 
@@ -80,6 +97,13 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     assert "missing main.py" in play(cloud, "playbooks/deploy_function.yml", "-e", broken, fine=False)
     play(cloud, "site.yml")
     play(cloud, "playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm")
+    play(cloud, "playbooks/show_costs.yml")
+    # What a VM may leave behind: a disk, and an address that somebody reserved for it.
+    labels = {"app": "fanops-m4", "managed-by": "ansible"}
+    disk = {"name": "left", "sizeGb": "10", "labels": labels}
+    owner.call("POST", f"{COMPUTE}/zones/us-central1-a/disks", disk, ok=(200, 501))
+    owner.call("POST", f"{COMPUTE}/regions/us-central1/addresses", {"name": "left", "labels": labels})
+    play(cloud, "playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
     reports = cloud.rehearsal("permissions", "--output", "json").json
     for email in (DEPLOYER, TRAINER, SERVER):
         report = reports[email]
