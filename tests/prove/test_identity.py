@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,13 @@ def drift(owner: Owner) -> None:
     owner.call("PATCH", f"{VM}/updateShieldedInstanceConfig", {"enableSecureBoot": False})
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 def as_deployer(cloud: Rehearsal, url: str) -> int:
     """One GET with the deployer's key, as gcloud makes it."""
     program = (
@@ -100,8 +108,10 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     play(cloud, "playbooks/show_costs.yml")
     # What a VM may leave behind: a disk, and an address that somebody reserved for it.
     labels = {"app": "fanops-m4", "managed-by": "ansible"}
-    disk = {"name": "left", "sizeGb": "10", "labels": labels}
-    owner.call("POST", f"{COMPUTE}/zones/us-central1-a/disks", disk, ok=(200, 501))
+    play(cloud, "playbooks/start_vm.yml")
+    owner.call("POST", f"{VM}/setDiskAutoDelete?autoDelete=false&deviceName=persistent-disk-0")
+    owner.call("DELETE", VM)
+    wait_until(lambda: cloud.status()["instances"] == {})
     owner.call("POST", f"{COMPUTE}/regions/us-central1/addresses", {"name": "left", "labels": labels})
     play(cloud, "playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
     reports = cloud.rehearsal("permissions", "--output", "json").json
