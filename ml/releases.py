@@ -46,6 +46,9 @@ class Promotion:
     manifest: str  # SHA-256 of the manifest
     write_id: str  # names the one write that made it
     updated: str  # UTC, ISO 8601
+    action: str = "publish"  # or promote, rollback
+    reason: str = ""  # why, in words; what the quality gate said if it was forced
+    forced: bool = False  # promoted although the quality gate said no
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,6 @@ class Pointer(Promotion):
 
     fingerprint: str = ""  # of the run that trained the live release
     previous: str | None = None  # SHA-256 of the manifest that was live before
-    action: str = "publish"
-    forced: bool = False  # promoted although the quality gate said no
     history: tuple[Promotion, ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -67,20 +68,11 @@ class Pointer(Promotion):
         """Read a pointer; raise ReleaseError if it is not one."""
         document = _parse(data, POINTER)
         try:
-            history = tuple(
-                Promotion(entry["version"], entry["manifest"], entry["write_id"], entry["updated"])
-                for entry in document.get("history", ())
-            )
             pointer = cls(
-                version=document["version"],
-                manifest=document["manifest"],
-                write_id=document["write_id"],
-                updated=document["updated"],
+                **_promotion(document),
                 fingerprint=document["fingerprint"],
                 previous=document.get("previous"),
-                action=document.get("action", "publish"),
-                forced=document.get("forced", False),
-                history=history,
+                history=tuple(Promotion(**_promotion(entry)) for entry in document.get("history", ())),
             )
         except (KeyError, TypeError) as error:
             raise ReleaseError(f"{POINTER} is not a pointer: {type(error).__name__} {error}") from error
@@ -90,7 +82,7 @@ class Pointer(Promotion):
 
     def promotions(self) -> tuple[Promotion, ...]:
         """Return the live promotion and those before it, latest first."""
-        return (Promotion(self.version, self.manifest, self.write_id, self.updated), *self.history)
+        return (Promotion(**_promotion(asdict(self))), *self.history)
 
 
 @dataclass(frozen=True)
@@ -195,6 +187,12 @@ def load_release(read: Read, names: tuple[str, ...] = ("model.onnx",), pointer: 
     pointer = pointer or read_pointer(read)
     manifest = read_manifest(read, pointer.manifest)
     return Release(pointer, manifest, {name: read_file(read, manifest, name) for name in names})
+
+
+def _promotion(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a promotion; those that an older release of this code did not write get their default."""
+    optional = {name: document[name] for name in ("action", "reason", "forced") if name in document}
+    return {name: document[name] for name in ("version", "manifest", "write_id", "updated")} | optional
 
 
 def _parse(data: bytes, path: str) -> dict[str, Any]:

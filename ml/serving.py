@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from ml.context import Context, ContextError, validate
 from ml.features import COLUMNS, Features, encode
+from ml.gate import TOLERANCE
 from ml.releases import Read, Release, ReleaseError, load_release, read_pointer
-
-TOLERANCE = 1e-5  # between two implementations of the same forest, on a probability
 
 
 class Model:

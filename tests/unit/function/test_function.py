@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_fixtures import BUCKET
+from model_fixtures import publish_unproven as publish
 
 from ml import forest
 from ml.bucket import Bucket
 from ml.context import ZONES, validate
 from ml.features import encode
-from ml.publishing import publish
 from ml.sponsors import CATALOGUE, CLASSES
 
 GOAL = {"zone": "VIP", "event": "Goal"}
