@@ -15,6 +15,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,6 +51,7 @@ class Front(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.backend = backend
         self.down = False
+        self.patches: Counter[tuple[str, str]] = Counter()
         self.lock = threading.RLock()
         self.plan(None)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -101,6 +103,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reset()
         with self.server.lock:
             status, headers, content = self.refusal() or self.forward(self.command, self.path, body, dict(self.headers))
+            if self.command == "DELETE" and status == 200:
+                status, headers, content = 204, [], b""
+            elif status == 200 and "json" in dict(headers).get("Content-Type", "") and "alt=media" not in self.path:
+                content = self.described(json.loads(content))
         if kind == "killed after":
             fault.kill()
         if kind in ("killed after", "answer lost"):
@@ -112,6 +118,19 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
+    def described(self, document: dict) -> bytes:
+        """Return metadata of objects with their metageneration, which the server behind does not count."""
+        if self.command == "PATCH":
+            self.server.patches[document["name"], document["generation"]] += 1
+        for item in [document, *document.get("items", [])]:
+            self.counted(item)
+        return json.dumps(document).encode()
+
+    def counted(self, item: dict) -> dict:
+        if "generation" in item:
+            item["metageneration"] = str(1 + self.server.patches[item["name"], item["generation"]])
+        return item
+
     def refusal(self) -> tuple[int, list[tuple[str, str]], bytes] | None:
         """Return the 412 that a precondition demands."""
         parts = urlsplit(self.path)
@@ -119,8 +138,11 @@ class Handler(BaseHTTPRequestHandler):
         conditions = {key: value for key, value in query.items() if key.startswith("if")}
         if not conditions or "/o/" not in parts.path:
             return None  # a multipart upload names its object in the body; the server itself checks those
-        status, _, content = self.forward("GET", parts.path.replace("/download/", "/", 1), b"", {})
-        found = json.loads(content) if status == 200 else {}
+        path = parts.path.replace("/download/", "/", 1)
+        if "/rewriteTo/" in path:  # the conditions are on the target
+            path = "/storage/v1" + path.partition("/rewriteTo")[2]
+        status, _, content = self.forward("GET", path, b"", {})
+        found = self.counted(json.loads(content)) if status == 200 else {}
         for kind in ("generation", "metageneration"):
             wanted = conditions.get(f"if{kind.capitalize()}Match")
             if wanted is not None and wanted != found.get(kind, "0"):
