@@ -11,6 +11,7 @@ import pytest
 import requests
 from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
+from live import LiveModel
 from model_fixtures import BUCKET, as_candidate, new_client
 from model_fixtures import publish_unproven as publish
 from requests.adapters import HTTPAdapter
@@ -36,7 +37,7 @@ from ml.releases import (
     manifest_path,
     read_pointer,
 )
-from ml.serving import LiveModel, model_of
+from ml.serving import model_of
 
 
 def small(name: str, accuracy: float = 0.8) -> Candidate:
@@ -317,7 +318,7 @@ def test_readers_never_see_a_mixture(candidates):
         contents["current.json"] = Pointer(number, names[which], str(number), f"{number:09}").to_bytes()
 
     swap()
-    live = LiveModel(reader(contents), 0, lambda *a, **k: None)
+    live = LiveModel(reader(contents), 0, lambda *a, **k: None, patience=30)
     golden = {names[n]: candidate.facts["golden"] for n, candidate in enumerate(candidates, 1)}
     mixed, stop = [], threading.Event()
 
@@ -344,7 +345,9 @@ def test_readers_never_see_a_mixture(candidates):
 def test_a_bad_release_leaves_the_last_good_one_serving(candidates, bucket, client):
     contents = stored(candidates[0], bucket, client)
     reports = []
-    live = LiveModel(reader(contents), 0, lambda severity, message, **details: reports.append((severity, details)))
+    live = LiveModel(
+        reader(contents), 0, lambda severity, message, **details: reports.append((severity, details)), patience=30
+    )
     assert live.get()[0].version == 1
     good = dict(contents)
     pointer = Pointer.from_bytes(contents["current.json"])
@@ -374,7 +377,7 @@ def test_the_pointer_is_looked_at_as_often_as_asked(candidates, bucket, client):
         reads.append(path)
         return contents[path]
 
-    live = LiveModel(read, 60, lambda *a, **k: None, clock=lambda: now[0])
+    live = LiveModel(read, 60, lambda *a, **k: None, clock=lambda: now[0], patience=30)
     live.get()
     reads.clear()
     now[0] = 59.9
