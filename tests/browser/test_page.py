@@ -96,8 +96,10 @@ def test_the_page_shows_what_the_model_says(browser, function, forest):
     rows = [row.text.split("\n") for row in browser.find_elements(By.CSS_SELECTOR, "#bars li")]
     assert [row[0] for row in rows[:3]] == sorted(chances, key=lambda name: -chances[name])[:3]
     assert float(rows[0][1].rstrip("%")) == pytest.approx(100 * chances[shown], abs=0.06)
-    widths = [bar.size["width"] for bar in browser.find_elements(By.CSS_SELECTOR, "#bars i")]
-    assert widths == sorted(widths, reverse=True)
+    shares = browser.execute_script(
+        "return [...document.querySelectorAll('#bars i')].map(bar => parseFloat(bar.style.getPropertyValue('--share')))"
+    )
+    assert shares == pytest.approx(sorted((100 * share for share in chances.values()), reverse=True), abs=1e-3)
     assert "release 1" in browser.find_element(By.ID, "release").text
     browser.save_screenshot(str(ARTIFACTS / "page-en.png"))
     assert complaints(browser) == []
@@ -181,7 +183,8 @@ def test_a_problem_is_shown_in_words(browser, function):
 
 
 CONTRAST = """
-const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+const linear = (v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; };
+const light = (c) => { const [r, g, b] = c.match(/[\\d.]+/g).map(linear);
   return .2126 * r + .7152 * g + .0722 * b; };
 let ground = arguments[0], colour;
 while (ground && /^rgba\\(.*, 0\\)$/.test(colour = getComputedStyle(ground).backgroundColor)) ground = ground.parentElement;
