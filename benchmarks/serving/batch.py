@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from answers import Answers, plain
+
 from ml.serving import Model
 from ml.sponsors import CLASSES
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from urllib.parse import parse_qs
 
-import flask
 import orjson
 from answers import plain
-from responses import HttpProblem, read_body
+from responses import Environ, HttpProblem, environment_seconds
 
 from ml.context import Context, ContextError, Problem, validate
 from ml.features import Features, encode
@@ -17,36 +17,73 @@ from ml.features import Features, encode
 MAX_BODY_BYTES = 4 * 2**20
 MAX_ROWS = 10_000
 MAX_PROBLEMS = 20  # listed in one answer; a batch may have thousands
+REQUEST_SECONDS = environment_seconds("REQUEST_SECONDS", 10) or None  # that a sender may be silent
+
+_DISCARD_BYTES = 33 * 2**20  # Cloud Run refuses requests of more than 32 MiB
 
 
-def detailed(request: flask.Request) -> bool:
+class SenderGoneError(Exception):
+    """The rest of a request does not come."""
+
+
+def detailed(environ: Environ) -> bool:
     """Return whether the probabilities of all sponsors are asked for."""
-    if not request.query_string:
+    query = environ.get("QUERY_STRING", "")
+    if not query:
         return False
-    wanted = request.args.get("probabilities", "false")
+    wanted: str = parse_qs(query, keep_blank_values=True).get("probabilities", ["false"])[-1]
     if wanted not in ("true", "false"):
         _problem(400, "Bad Request", f"the query parameter probabilities must be true or false, got {wanted[:80]}")
     return wanted == "true"
 
 
-def body(request: flask.Request) -> Any:
+def body(environ: Environ) -> Any:
     """Return the JSON document of the request, within the limits."""
-    environ = request.environ
     kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", "") and not kind.endswith("+json"):
         _problem(415, "Unsupported Media Type", f"send Content-Type: application/json, not {kind[:80]}")
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("", "identity"):
         _problem(415, "Unsupported Media Type", "send the body without Content-Encoding")
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        _problem(413, "Content Too Large", f"at most {MAX_BODY_BYTES} bytes, got {request.content_length}")
-    body = read_body(request, MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES:
+    length = _length(environ)
+    if length is not None and length > MAX_BODY_BYTES:
+        _problem(413, "Content Too Large", f"at most {MAX_BODY_BYTES} bytes, got {length}")
+    data = _read(environ, MAX_BODY_BYTES + 1 if length is None else length)
+    if len(data) > MAX_BODY_BYTES:
         _problem(413, "Content Too Large", f"at most {MAX_BODY_BYTES} bytes")
     try:
-        return orjson.loads(body)
+        return orjson.loads(data)
     except ValueError as error:  # not JSON, not UTF-8, or nested too deeply
-        what = f"the body is not JSON: {str(error)[:200]}" if body.strip() else "the body is empty"
+        what = f"the body is not JSON: {str(error)[:200]}" if data.strip() else "the body is empty"
         _problem(400, "Bad Request", f'{what}; send a match context such as {{"zone": "VIP", "event": "Goal"}}')
+
+
+def discard(environ: Environ) -> None:
+    """Read and forget the body of a refused request, so that its sender comes to read the answer."""
+    left = min(_DISCARD_BYTES, _length(environ) or _DISCARD_BYTES)
+    while left > 0 and (chunk := _read(environ, min(left, 65_536))):
+        left -= len(chunk)
+
+
+def _length(environ: Environ) -> int | None:
+    """Return the length of the body, None for one that ends by itself (chunked)."""
+    text = environ.get("CONTENT_LENGTH", "")
+    if text:
+        return int(text)  # the server has refused what is no number
+    return None if environ.get("wsgi.input_terminated") else 0
+
+
+def _read(environ: Environ, size: int) -> bytes:
+    """Return ``size`` bytes of the body, or what there is; SenderGoneError if nothing came for REQUEST_SECONDS."""
+    socket = environ.get("gunicorn.socket")
+    if socket is not None:
+        socket.settimeout(REQUEST_SECONDS)
+    try:
+        data: bytes = environ["wsgi.input"].read(size)
+    except OSError as error:
+        raise SenderGoneError(str(error)) from error
+    if socket is not None:
+        socket.settimeout(None)
+    return data
 
 
 def context(document: Any) -> tuple[list[Context], Features]:

@@ -11,9 +11,11 @@ Deployed at the top of the archive, with the package ``ml`` beside it.
 from __future__ import annotations
 
 import functools
+import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,65 +23,88 @@ import flask
 import functions_framework
 import intake
 import orjson
+from werkzeug.wrappers import Response
 import state
-from responses import (
-    HTML,
-    METHODS,
-    HttpProblem,
-    SenderGoneError,
-    add_cors,
-    json_bytes,
-    log_request,
-    of_the_framework,
-    problem_response,
-    reply,
-    too_slow,
-)
-from werkzeug.exceptions import HTTPException
+from responses import HTML, METHODS, Answer, Environ, HttpProblem, cors, json_bytes, log_request, reply
 
 from ml.context import FIELDS
 
+_PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
+
 
 @functions_framework.http
-def recommend_sponsor(request: flask.Request) -> flask.Response:
-    """Answer one request; every failure that a request can cause ends in problem+json."""
+def recommend_sponsor(request: flask.Request) -> Response:
+    """Answer a request that came through Flask."""
+    return Response.from_app(application, request.environ)
+
+
+def application(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer one request (WSGI); every failure that a request can cause ends in problem+json.
+
+    This takes the place of the framework's own application, whose routing, request and response objects would take
+    several times as long as a prediction.
+    """
     started = time.perf_counter()
     noted: dict[str, Any] = {}  # for the log entry
     try:
-        answer = _route(request, noted)
+        answer = _route(environ, noted)
     except HttpProblem as problem:
-        answer = problem_response(request, problem)
-    except SenderGoneError:
-        answer = too_slow()
+        answer = _refusal(environ, problem)
+    except intake.SenderGoneError:
+        answer = _too_slow(environ)
     except Exception as error:  # a defect of ours; the caller gets a document all the same
         noted["stack_trace"] = traceback.format_exc()
         detail = f"the function failed with {type(error).__name__}; see its log"
-        answer = problem_response(request, HttpProblem(500, "Internal Server Error", detail))
-    add_cors(request, answer)
-    log_request(request, answer, time.perf_counter() - started, noted)
-    return answer
+        answer = _refusal(environ, HttpProblem(500, "Internal Server Error", detail))
+    log_request(environ, answer.status, time.perf_counter() - started, noted)
+    start_response(answer.status_line, answer.headers + cors(environ))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
 
-def _route(request: flask.Request, noted: dict[str, Any]) -> flask.Response:
-    method, path = request.method, request.path
+if flask.has_app_context():
+    flask.current_app.wsgi_app = application  # type: ignore[method-assign]  # as Flask documents for middleware
+
+
+def _route(environ: Environ, noted: dict[str, Any]) -> Answer:
+    method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO") or "/"
     if path == "/" and method == "POST":
-        return _predict(request, noted)
+        return _predict(environ, noted)
     page = _PAGES.get(path)
     if page is None:
         known = ", ".join(_PAGES)
         raise HttpProblem(404, "Not Found", f"there is nothing at {path[:200]}; there is something at {known}")
     allowed = METHODS if path == "/" else "GET, HEAD, OPTIONS"
     if method == "OPTIONS":
-        return flask.Response(status=204, headers={"Allow": allowed})
+        return Answer(204, [("Allow", allowed)], b"")
     if method not in ("GET", "HEAD"):
         detail = f"{method[:80]} is not supported here; use {allowed}"
         raise HttpProblem(405, "Method Not Allowed", detail, {"Allow": allowed})
-    return page(request)
+    return page(environ)
 
 
-def _predict(request: flask.Request, noted: dict[str, Any]) -> flask.Response:
-    detailed = intake.detailed(request)
-    document = intake.body(request)
+def _refusal(environ: Environ, problem: HttpProblem) -> Answer:
+    try:
+        intake.discard(environ)
+    except intake.SenderGoneError:
+        return _too_slow(environ)
+    return problem.answer()
+
+
+def _too_slow(environ: Environ) -> Answer:
+    """The sender fell silent or went away: answer, if somebody is there to listen, and read no more."""
+    connection = environ.get("gunicorn.socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
+    detail = f"the body did not arrive: nothing was sent for {intake.REQUEST_SECONDS} s, or the connection broke"
+    return HttpProblem(408, "Request Timeout", detail).answer()
+
+
+def _predict(environ: Environ, noted: dict[str, Any]) -> Answer:
+    detailed = intake.detailed(environ)
+    document = intake.body(environ)
     batch = type(document) is dict and "instances" in document
     contexts, features = intake.instances(document) if batch else intake.context(document)
     release, answers = state.live()
@@ -90,14 +115,11 @@ def _predict(request: flask.Request, noted: dict[str, Any]) -> flask.Response:
     return _named(reply(orjson.dumps(body)), release.version, release.digest)
 
 
-# What can be read
-
-
-def _home(request: flask.Request) -> flask.Response:
+def _home(environ: Environ) -> Answer:
     """A page for people, and the state of the service for programs."""
-    if "text/html" in request.headers.get("Accept", ""):
+    if "text/html" in environ.get("HTTP_ACCEPT", ""):
         answer = reply(_page(), kind=HTML)
-        answer.headers["Content-Security-Policy"] = _PAGE_POLICY
+        answer.headers.append(("Content-Security-Policy", _PAGE_POLICY))
     else:
         about = {
             "service": "sponsor recommendation",
@@ -108,7 +130,7 @@ def _home(request: flask.Request) -> flask.Response:
             },
         }
         answer = reply(json_bytes({**state.health(), **about}))
-    answer.headers["Vary"] = "Accept"
+    answer.headers.append(("Vary", "Accept"))
     return answer
 
 
@@ -117,40 +139,33 @@ def _page() -> bytes:
     return Path(__file__).with_name("page.html").read_bytes()
 
 
-def _healthz(request: flask.Request) -> flask.Response:
+def _healthz(environ: Environ) -> Answer:
     found = state.health()
-    answer = reply(json_bytes(found), 200 if found["release"] else 503)
-    if not found["release"]:
-        answer.headers["Retry-After"] = "5"
+    if found["release"]:
+        return reply(json_bytes(found))
+    answer = reply(json_bytes(found), 503)
+    answer.headers.append(("Retry-After", "5"))
     return answer
 
 
-def _model(request: flask.Request) -> flask.Response:
+def _model(environ: Environ) -> Answer:
     release, document = state.model()
     return _named(reply(json_bytes(document)), release.version, release.digest)
 
 
-def _openapi(request: flask.Request) -> flask.Response:
+def _openapi(environ: Environ) -> Answer:
     from openapi import describe
 
     return reply(json_bytes(describe(intake.MAX_ROWS, intake.MAX_BODY_BYTES)))
 
 
-def _named(answer: flask.Response, version: int, digest: str) -> flask.Response:
+def _named(answer: Answer, version: int, digest: str) -> Answer:
     """Say in the headers which release answered."""
     answer.headers.extend((("X-Model-Version", str(version)), ("X-Model-Manifest", digest)))
     return answer
 
 
-_PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-)
-
 # Google's front end keeps /healthz on run.app addresses to itself; /health is the same.
-_PAGES: dict[str, Callable[[flask.Request], flask.Response]] = {
+_PAGES: dict[str, Callable[[Environ], Answer]] = {
     "/": _home, "/healthz": _healthz, "/health": _healthz, "/model": _model, "/openapi.json": _openapi,
 }  # fmt: skip
-
-
-if flask.has_app_context():
-    flask.current_app.register_error_handler(HTTPException, of_the_framework)

@@ -1,24 +1,60 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the function answers with: documents, problems, headers, and one log entry for each request."""
+"""What goes out: documents, problems, headers, and one log entry for each request."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
-import flask
 import orjson
-from werkzeug.datastructures import Headers
-from werkzeug.exceptions import ClientDisconnected, HTTPException
+
+Environ = dict[str, Any]  # of a WSGI request
+Headers = list[tuple[str, str]]
 
 PROJECT = os.environ.get("GOOGLE_CLOUD_PROJECT", "")
 ORIGINS = frozenset(name.strip() for name in os.environ.get("ALLOWED_ORIGINS", "*").split(",") if name.strip())
 METHODS = "GET, HEAD, POST, OPTIONS"
 JSON, PROBLEM, HTML = "application/json", "application/problem+json", "text/html; charset=utf-8"
 
-_DISCARD_BYTES = 33 * 2**20  # Cloud Run refuses requests of more than 32 MiB
-_EXPOSED = "X-Model-Version, X-Model-Manifest, Retry-After"
+_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_EXPOSED = ("Access-Control-Expose-Headers", "X-Model-Version, X-Model-Manifest, Retry-After")
+_ANY_ORIGIN: Headers = [("Access-Control-Allow-Origin", "*"), _EXPOSED]
+_PREFLIGHT: Headers = [
+    ("Access-Control-Allow-Methods", METHODS),
+    ("Access-Control-Allow-Headers", "Content-Type, Authorization"),
+    ("Access-Control-Max-Age", "3600"),
+]
+
+
+class Answer(NamedTuple):
+    """A response: HTTP status, the headers of its own, and the body."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    @property
+    def status_line(self) -> str:
+        """The status as WSGI wants it."""
+        return _STATUS[self.status]
+
+
+class HttpProblem(Exception):
+    """An answer that is not a success, as RFC 9457 writes it."""
+
+    def __init__(self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any):
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+
+    def answer(self) -> Answer:
+        """Return the response."""
+        found = reply(json_bytes(self.document), self.status, PROBLEM)
+        found.headers.extend(self.headers.items())
+        return found
 
 
 def log(severity: str, message: str, **details: Any) -> None:
@@ -39,111 +75,39 @@ def environment_seconds(name: str, default: float) -> float:
     return seconds
 
 
-REQUEST_SECONDS = environment_seconds("REQUEST_SECONDS", 10) or None  # that a sender may be silent
-
-
-class SenderGoneError(Exception):
-    """The rest of a request does not come."""
-
-
-class HttpProblem(Exception):
-    """An answer that is not a success, as RFC 9457 writes it."""
-
-    def __init__(self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any):
-        super().__init__(detail)
-        self.status = status
-        self.headers = dict(headers or {})
-        self.document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
-
-
 def json_bytes(document: Any) -> bytes:
     """Return a document as JSON in UTF-8, with a line end for those who read it in a terminal."""
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def reply(body: bytes, status: int = 200, kind: str = JSON) -> flask.Response:
-    """Return a response with a body that is ready."""
-    return flask.Response(body, status, Headers([("Cache-Control", "no-store")]), content_type=kind)
+def reply(body: bytes, status: int = 200, kind: str = JSON) -> Answer:
+    """Return an answer with a body."""
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    return Answer(status, headers, body)
 
 
-def problem_response(request: flask.Request, problem: HttpProblem) -> flask.Response:
-    """Return a problem as the answer to a request, whose body is read to its end first."""
-    try:
-        _discard(request)
-    except SenderGoneError:
-        return too_slow()
-    response = reply(json_bytes(problem.document), problem.status, PROBLEM)
-    response.headers.extend(problem.headers)
-    return response
-
-
-def too_slow() -> flask.Response:
-    """The sender fell silent or went away: answer, if somebody is there to listen, and close the connection.
-
-    The body is a stream, since for others the framework would try to read the rest of the request.
-    """
-    detail = f"the body did not arrive: nothing was sent for {REQUEST_SECONDS} s, or the connection broke"
-    problem = HttpProblem(408, "Request Timeout", detail)
-
-    def stream() -> Iterator[bytes]:
-        yield json_bytes(problem.document)
-
-    response = flask.Response(stream(), 408, content_type=PROBLEM)
-    response.headers.extend((("Connection", "close"), ("Cache-Control", "no-store")))
-    return response
-
-
-def read_body(request: flask.Request, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of the body; raise SenderGoneError when nothing came for REQUEST_SECONDS."""
-    socket = request.environ.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(REQUEST_SECONDS)
-    try:
-        body = request.stream.read(limit)
-    except (OSError, ClientDisconnected) as error:
-        raise SenderGoneError(str(error)) from error
-    if socket is not None:
-        socket.settimeout(None)
-    return body
-
-
-def _discard(request: flask.Request) -> None:
-    """Read and forget what is left of a refused body: the framework would otherwise read it all into memory."""
-    left = _DISCARD_BYTES
-    while left > 0 and (chunk := read_body(request, min(left, 65_536))):
-        left -= len(chunk)
-
-
-def add_cors(request: flask.Request, response: flask.Response) -> None:
-    """Let the browsers of the allowed origins read the answer."""
-    headers = response.headers
+def cors(environ: Environ) -> Headers:
+    """Return the headers that let the browsers of the allowed origins read the answer."""
+    preflight = _PREFLIGHT if environ["REQUEST_METHOD"] == "OPTIONS" else []
     if "*" in ORIGINS:
-        headers.add("Access-Control-Allow-Origin", "*")
-    else:
-        headers.add("Vary", "Origin")
-        origin = request.environ.get("HTTP_ORIGIN", "")
-        if origin not in ORIGINS:
-            return
-        headers.add("Access-Control-Allow-Origin", origin)
-    headers.add("Access-Control-Expose-Headers", _EXPOSED)
-    if request.method == "OPTIONS":
-        headers.add("Access-Control-Allow-Methods", METHODS)
-        headers.add("Access-Control-Allow-Headers", "Content-Type, Authorization")
-        headers.add("Access-Control-Max-Age", "3600")
+        return _ANY_ORIGIN + preflight
+    origin = environ.get("HTTP_ORIGIN", "")
+    if origin not in ORIGINS:
+        return [("Vary", "Origin")]
+    return [("Vary", "Origin"), ("Access-Control-Allow-Origin", origin), _EXPOSED, *preflight]
 
 
-def log_request(request: flask.Request, response: flask.Response, seconds: float, noted: dict[str, Any]) -> None:
+def log_request(environ: Environ, status: int, seconds: float, noted: dict[str, Any]) -> None:
     """Write the log entry of a request; ``noted`` is what else is known of it, such as the release that answered."""
-    environ, status = request.environ, response.status_code
     method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")[:200]
     trace = environ.get("HTTP_X_CLOUD_TRACE_CONTEXT", "").partition("/")[0]
     if trace and PROJECT:
-        noted["logging.googleapis.com/trace"] = f"projects/{PROJECT}/traces/{trace}"
+        noted["logging.googleapis.com/trace"] = f"projects/{PROJECT}/traces/{trace[:64]}"
     log(
         "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR",
-        f"{method} {path} {status}",
+        f"{method[:20]} {path} {status}",
         httpRequest={
-            "requestMethod": method,
+            "requestMethod": method[:20],
             "requestUrl": path,
             "status": status,
             "latency": f"{seconds:.6f}s",
@@ -152,11 +116,3 @@ def log_request(request: flask.Request, response: flask.Response, seconds: float
         latency_ms=round(seconds * 1000, 3),
         **noted,
     )
-
-
-def of_the_framework(error: HTTPException) -> flask.Response:
-    """What the framework refuses by itself, in the same form as everything else."""
-    problem = HttpProblem(error.code or 500, error.name, " ".join(str(error.description).split())[:500])
-    response = reply(json_bytes(problem.document), problem.status, PROBLEM)
-    add_cors(flask.request, response)
-    return response
