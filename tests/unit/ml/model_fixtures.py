@@ -44,8 +44,9 @@ def grown(samples: int, seed: int, jobs: int = 1):
 
 def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
     """Return ``trained`` as a candidate whose run is called ``name``; its accuracy is taken on trust."""
-    buffer = io.BytesIO()
+    buffer, columns = io.BytesIO(), io.BytesIO()
     joblib.dump(trained, buffer, compress=3)
+    joblib.dump(list(COLUMNS), columns, compress=3)
     facts = {
         "fingerprint": {"fingerprint": hashlib.sha256(name.encode()).hexdigest()},
         "created": "2026-11-01T10:00:00+00:00",
@@ -54,7 +55,11 @@ def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
         "golden": golden_rows(trained),
         "metrics": {"accuracy": accuracy, "ceiling": 0.9, "rows": 1, "held_out": "same"},
     }
-    files = {"model.joblib": buffer.getvalue(), "model_columns.joblib": b"columns", "model.onnx": to_onnx(trained)}
+    files = {
+        "model.joblib": buffer.getvalue(),
+        "model_columns.joblib": columns.getvalue(),
+        "model.onnx": to_onnx(trained),
+    }
     return Candidate(files, facts)
 
 

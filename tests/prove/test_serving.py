@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A function that is never down and never wrong: under load, under odd input, and against the forest itself."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "ml"))
+
+from model_fixtures import as_candidate, grown, new_client, publish_unproven
+
+from ml import dataset
+from ml.bucket import Bucket
+from ml.features import encode_arrays
+from ml.forest import probabilities
+from ml.serving import Model
+from ml.sponsors import CLASSES
+from tests.faulty_storage import faulty_storage
+from tests.odd_input import BODIES, HEADERS, conforms
+from tests.prove.figures import record, table
+from tests.publish_sweep import BUCKET
+from tests.running_function import lay_out, running_function
+from tests.serving_load import load, with_answers
+
+pytestmark = pytest.mark.timeout(3600)
+COMMAND = "make prove-serving"
+
+
+@pytest.fixture(scope="module")
+def forest():
+    return grown(10_000, seed=42)
+
+
+@pytest.fixture
+def front():
+    with faulty_storage() as found:
+        new_client(found.url).create_bucket(BUCKET)
+        yield found
+
+
+@pytest.fixture
+def function(front, forest, tmp_path):
+    publish_unproven(Bucket(BUCKET, new_client(front.url)), as_candidate(forest, "proof"))
+    with running_function(lay_out(tmp_path), front.url) as server:
+        yield server
+
+
+def test_promotions_and_faults_under_load_fail_no_request(front, forest, tmp_path):
+    candidates = [as_candidate(forest, "a"), as_candidate(grown(5_000, seed=2), "b")]
+    rows = [row["context"] for row in candidates[0].facts["golden"]]
+    candidates = [with_answers(one, Model(one.files["model.onnx"], CLASSES), rows) for one in candidates]
+    found = [load(front, candidates, tmp_path / str(c), c) for c in (8, 32)]
+    record(
+        "Promotions and faults under load",
+        COMMAND,
+        table(
+            ["connections", "requests", "failed", "answered by two releases", "releases seen", "p50 ms", "p99 ms", "recovered in s"],
+            [[f["connections"], f["requests"], len(f["failed"]), len(f["mixed"]), f["releases"], f"{f['p50']:.1f}",
+              f"{f['p99']:.1f}", f"{f['recovery']:.2f}"] for f in found],
+        )
+        + "\n\n20 promotions, a release whose model is damaged, a bucket that cannot be reached, and its repair, while batches "
+        "are asked for without a pause. Each batch is compared with what the release that it names answers.",
+    )  # fmt: skip
+    for figures in found:
+        assert figures["failed"] == [] and figures["mixed"] == []
+        assert figures["releases"] == 22  # the first, twenty promotions, the repair; never the corrupt one
+
+
+def test_forest_onnx_and_http_agree(function, forest):
+    rows = 10_000
+    arrays = dataset.draw_contexts(rows, np.random.default_rng(99))
+    features = encode_arrays(arrays)
+    truth = probabilities(forest, features)
+    model = Model(as_candidate(forest, "x").files["model.onnx"], CLASSES)
+    onnx = model.probabilities(features)
+    body = json.dumps({"instances": [arrays.context(row) for row in range(rows)]})
+    connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=60)
+    connection.request("POST", "/?probabilities=true", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    predictions = json.loads(answer.read())["predictions"]
+    served = np.array([list(row["probabilities"].values()) for row in predictions])
+    named = [row["recommended_sponsor"] for row in predictions]
+    winners = truth.argmax(axis=1)
+    flips = {
+        "onnx": int((onnx.argmax(axis=1) != winners).sum()),
+        "http": sum(name != CLASSES[winner] for name, winner in zip(named, winners, strict=True)),
+    }
+    record(
+        "Forest, ONNX and HTTP agree",
+        COMMAND,
+        f"{rows:,} random contexts: label flips {flips['onnx']} (ONNX) and {flips['http']} (HTTP); the largest difference of a "
+        f"probability is {np.abs(onnx - truth).max():.1e} (ONNX) and {np.abs(served - truth).max():.1e} (HTTP, told in millionths).",
+    )
+    assert answer.status == 200
+    assert flips == {"onnx": 0, "http": 0}
+
+
+def test_no_input_makes_it_fail(function):
+    counts = schemathesis_cases(function.url, cases := 12_000) | Counter()
+    odd = hypothesis_cases(function.port, 12_000)
+    total = counts["cases"] + odd["cases"]
+    record(
+        "Odd input",
+        COMMAND,
+        f"{total:,} cases: {counts['cases']:,} of Schemathesis {schemathesis.__version__} (all its checks) and {odd['cases']:,} of "
+        "Hypothesis (broken, deep, huge and wrong JSON, odd headers, methods and paths). Answers by status: "
+        + ", ".join(f"{status}: {n:,}" for status, n in sorted((counts + odd).items(), key=str) if status != "cases")
+        + f". 5xx: {sum(n for s, n in (counts + odd).items() if isinstance(s, int) and s >= 500)}, non-conforming: 0.",
+    )
+    assert total >= 20_000, cases
+
+
+def schemathesis_cases(url: str, cases: int) -> Counter:
+    """Run every check of Schemathesis on generated requests; raises at the first that does not conform."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    schema.config.base_url = url
+    counts: Counter = Counter()
+    operations = [operation.ok() for operation in schema.get_all_operations()]
+    for operation in operations:
+        share = cases if operation.method.upper() == "POST" else 200
+
+        @settings(
+            max_examples=share,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(operation.as_strategy())
+        def check(case):
+            counts["cases"] += 1
+            response = case.call()
+            counts[response.status_code] += 1
+            case.validate_response(response)
+
+        check()
+        for mode in (schemathesis.GenerationMode.NEGATIVE,):
+            if operation.method.upper() != "POST":
+                continue
+
+            @settings(
+                max_examples=share // 2,
+                deadline=None,
+                database=None,
+                derandomize=True,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(operation.as_strategy(generation_mode=mode))
+            def check_negative(case):
+                counts["cases"] += 1
+                response = case.call()
+                counts[response.status_code] += 1
+                case.validate_response(response)
+
+            check_negative()
+    return counts
+
+
+def hypothesis_cases(port: int, cases: int) -> Counter:
+    """Send odd requests; raises at the first whose answer is not as promised."""
+    counts: Counter = Counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    @settings(
+        max_examples=cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(BODIES, HEADERS, st.sampled_from(["POST"] * 8 + ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]),
+           st.sampled_from(["/"] * 8 + ["/?probabilities=true", "/?probabilities=x", "/model", "/nothing", "/a%00b"]))  # fmt: skip
+    def check(body, headers, method, path):
+        counts["cases"] += 1
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        counts[answer.status] += 1
+        assert conforms(method, answer.status, answer.headers, content), (
+            method,
+            path,
+            headers,
+            body[:200],
+            answer.status,
+            content,
+        )
+
+    begun = time.monotonic()
+    check()
+    counts["cases"] += 0 * int(begun)
+    return counts
