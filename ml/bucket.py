@@ -118,11 +118,11 @@ class Bucket:
                 return data, int(blob.generation)
         raise BucketError(f"cannot read gs://{self.name}/{path}: it was replaced in each of 10 attempts; try again")
 
-    def create(self, path: str, data: bytes, content_type: str) -> int:
+    def create(self, path: str, data: bytes, content_type: str, reuse_seconds: float = float("inf")) -> int | None:
         """Create an object that must not change any more, and return its generation.
 
         If it exists with the same size and CRC32C, that is a success: an earlier attempt, or a lost answer, made it.
-        It is marked as used then, so that pruning, which spares what was touched lately, does not take it away.
+        But if it is older than ``reuse_seconds``, it may be deleted as superfluous at any time: then None is returned.
         """
         blob = self._bucket.blob(path)
         with self._explained(f"create {path}"):
@@ -144,10 +144,9 @@ class Bucket:
                         f"gs://{self.name}/{path} exists with other content ({blob.size} bytes, CRC32C {blob.crc32c}) "
                         "than its name promises; delete it and publish again"
                     ) from None
-                blob.metadata = {
-                    "used": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
-                }
-                blob.patch(if_generation_match=blob.generation, timeout=self._timeout, retry=self._retry)
+                age = datetime.datetime.now(datetime.timezone.utc) - blob.time_created
+                if age.total_seconds() > reuse_seconds:
+                    return None
         return int(blob.generation)
 
     def replace(self, path: str, data: bytes, generation: int) -> None:

@@ -36,6 +36,7 @@ from ml.releases import (
 )
 
 MIRRORS = ("model.joblib", "model_columns.joblib")
+REUSE_SECONDS = 3600.0  # an object this young is spared by every pruning
 _ATTEMPTS = 5
 
 Prove = Callable[[Mapping[str, bytes], Mapping[str, Any]], Proof]
@@ -113,7 +114,7 @@ def publish(
         refusals = quality_refusals(candidate, live, limits, measure)
         _refuse(refusals, force)
         if not digest:
-            entries = _upload(bucket, candidate, report)
+            entries = _upload(bucket, candidate, write_id, report)
             proof = prove({name: _read_back(bucket, entry) for name, entry in entries.items()}, candidate.facts)
             over_memory = memory_refusals(proof, limits)
             _refuse(over_memory, force)
@@ -175,13 +176,21 @@ def _same(live: Release, candidate: Candidate) -> bool:
     return same_inputs and live.files["model.onnx"] == candidate.files["model.onnx"]
 
 
-def _upload(bucket: Bucket, candidate: Candidate, report: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """Upload the files and return their entries in the manifest."""
+def _upload(
+    bucket: Bucket, candidate: Candidate, write_id: str, report: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Upload the files and return their entries in the manifest.
+
+    A file that an old release left behind may just be being pruned, so it is not built upon: another copy is made.
+    """
     entries = {}
     for name, data in candidate.files.items():
         digest = sha256(data)
         path = blob_path(digest, name)
-        generation = bucket.create(path, data, "application/octet-stream")
+        generation = bucket.create(path, data, "application/octet-stream", REUSE_SECONDS)
+        if generation is None:
+            path = blob_path(digest, f"{write_id}/{name}")
+            generation = bucket.create(path, data, "application/octet-stream")
         entries[name] = {
             "path": path,
             "size": len(data),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a release is in the bucket, and how to read one safely. Standard library only; writing is in ``ml.publishing``.
 
-    blobs/sha256/<digest>/<file>   a file of a release, create-only
+    blobs/sha256/<digest>/…        a file of a release, create-only
     manifests/<sha256>.json        lists the files with size and digest, create-only, named by its own digest
     current.json                   the pointer: names the live manifest; replaced by compare-and-swap
     model.joblib, …                mirrors at the root for people and older clients; nothing here reads them
@@ -170,7 +170,9 @@ def read_file(read: Read, manifest: Mapping[str, Any], name: str) -> bytes:
     size = entry.get("size")
     if not isinstance(size, int) or size > MAX_FILE_BYTES:
         raise ReleaseError(f"{name} is said to have {size} bytes, more than the {MAX_FILE_BYTES} that a reader accepts")
-    path = blob_path(entry["sha256"], name)
+    path = str(entry.get("path") or blob_path(entry["sha256"], name))
+    if not path.startswith(blob_path(entry["sha256"], "")):
+        raise ReleaseError(f"the manifest names {path} for {name}, which is not where a file of that SHA-256 lives")
     data = read(path)
     if len(data) != size or sha256(data) != entry["sha256"]:
         raise ReleaseError(

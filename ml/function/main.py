@@ -23,9 +23,9 @@ import flask
 import functions_framework
 import intake
 import orjson
-from werkzeug.wrappers import Response
 import state
 from responses import HTML, METHODS, Answer, Environ, HttpProblem, cors, json_bytes, log_request, reply
+from werkzeug.wrappers import Response
 
 from ml.context import FIELDS
 

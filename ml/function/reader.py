@@ -65,8 +65,10 @@ class BucketReader:
                 if status == 404:
                     raise ReleaseNotFoundError(f"{place} does not exist")
                 if status == 403:
-                    needed = "the account of the function needs roles/storage.objectViewer on the bucket"
-                    raise ReleaseError(f"cannot read {place}: permission denied; {needed}")
+                    raise ReleaseError(
+                        f"cannot read {place}: permission denied, or it does not exist (an account that may not list is "
+                        "not told which); the account of the function needs storage.objects.get on the bucket"
+                    )
                 if status == 401:
                     self._token_ends = 0  # revoked; the next attempt asks for another
                 elif status and status not in _RETRYABLE:

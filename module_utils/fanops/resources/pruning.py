@@ -21,8 +21,8 @@ from ansible.module_utils.fanops.releases import (
 class Pruning(Resource):
     """The releases of a bucket, less those that nobody needs.
 
-    A publisher or a rollback that is under way marks what it uses; deleting asks for the object as it was listed, so
-    either the mark comes first and the object stays, or it is gone and the other one stops before its swap.
+    A publisher builds on young objects only. A rollback marks what it uses; deleting asks for the object as it was
+    listed, so either the mark comes first and the object stays, or it is gone and the rollback stops before its swap.
     """
 
     kind = "releases of"

@@ -299,7 +299,7 @@ def test_readers_never_see_a_mixture(candidates):
         class Memory:
             name = "memory"
 
-            def create(self, path, data, kind, store=store):
+            def create(self, path, data, kind, reuse=0, store=store):
                 store[path] = data
                 return 1
 
@@ -307,7 +307,7 @@ def test_readers_never_see_a_mixture(candidates):
                 return store[path]
 
         memory = Memory()
-        entries = _upload(memory, candidate, lambda message: None)
+        entries = _upload(memory, candidate, "w", lambda message: None)
         names[version] = _write_manifest(memory, candidate, entries, Proof(0, 0, 0))
         contents |= store
     numbers = iter(range(1, 10**6))
