@@ -31,7 +31,10 @@ def detailed(environ: Environ) -> bool:
     query = environ.get("QUERY_STRING", "")
     if not query:
         return False
-    wanted: str = parse_qs(query, keep_blank_values=True).get("probabilities", ["false"])[-1]
+    parameters = parse_qs(query, keep_blank_values=True)
+    if unknown := [name[:80] for name in parameters if name != "probabilities"][:10]:
+        _problem(400, "Bad Request", f"the only query parameter is probabilities, got {', '.join(unknown)}")
+    wanted: str = parameters.get("probabilities", ["false"])[-1]
     if wanted not in ("true", "false"):
         _problem(400, "Bad Request", f"the query parameter probabilities must be true or false, got {wanted[:80]}")
     return wanted == "true"
@@ -104,7 +107,8 @@ def instances(document: Mapping[str, Any]) -> tuple[list[Context], Features]:
     if not isinstance(instances, list) or not instances:
         _problem(400, "Bad Request", f"instances must be an array of 1 to {MAX_ROWS} match contexts")
     if len(instances) > MAX_ROWS:
-        _problem(413, "Content Too Large", f"at most {MAX_ROWS} instances a request, got {len(instances)}")
+        allowed, sent = f"at most {MAX_ROWS} match contexts", str(len(instances))
+        _invalid([Problem("instances", f"instances may have {allowed} a request, got {sent}", allowed, sent)])
     found = plain(instances)
     if found is not None:
         return found

@@ -124,8 +124,8 @@ def test_what_cannot_be_read_is_a_clear_400(app, body, detail):
 
 
 def test_the_limits(app):
-    document = problem(app.post("/", json={"instances": [GOAL] * 10_001}), 413)
-    assert "at most 10000 instances" in document["detail"]
+    document = problem(app.post("/", json={"instances": [GOAL] * 10_001}), 400)
+    assert "at most 10000 match contexts a request, got 10001" in document["detail"]
     huge = b" " * (4 * 2**20 + 1)
     assert "at most 4194304 bytes" in problem(app.post("/", data=huge, content_type="application/json"), 413)["detail"]
     assert len(app.post("/", json={"instances": [GOAL] * 10_000}).get_json()["predictions"]) == 10_000
@@ -288,6 +288,7 @@ def test_the_probabilities_on_request(app, forests):
     assert answer["probabilities"] == pytest.approx(dict(zip(CLASSES, chances, strict=True)), abs=1e-5)
     assert answer["probabilities"][answer["recommended_sponsor"]] == answer["confidence"]
     assert "probabilities" not in app.post("/?probabilities=false", json=GOAL).get_json()
+    assert "got explain" in problem(app.post("/?explain=true", json=GOAL), 400)["detail"]
     assert "true or false" in problem(app.post("/?probabilities=maybe", json=GOAL), 400)["detail"]
 
 
