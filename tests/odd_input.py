@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+from collections import Counter
 from collections.abc import Mapping
 
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ml.context import EVENTS, ZONES
@@ -67,3 +71,66 @@ def conforms(method: str, status: int, headers: Mapping[str, str], content: byte
     document = json.loads(content)
     members = {"type", "title", "status", "detail"} <= set(document) and document["status"] == status
     return kind == "application/problem+json" and members and (status != 405 or bool(headers.get("Allow")))
+
+
+def schemathesis_cases(url: str, cases: int) -> Counter:
+    """Run every check of Schemathesis on generated requests; raises at the first that does not conform."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    schema.config.base_url = url
+    counts: Counter = Counter()
+    for operation in (found.ok() for found in schema.get_all_operations()):
+        for mode in schemathesis.GenerationMode:
+            post = operation.method.upper() == "POST"
+            if mode is schemathesis.GenerationMode.NEGATIVE and not post:
+                continue  # there is nothing to be wrong about
+
+            @settings(
+                max_examples=cases // 2 if post else 100, deadline=None, database=None, derandomize=True,
+                phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+            )  # fmt: skip
+            @given(operation.as_strategy(generation_mode=mode))
+            def check(case):
+                counts["cases"] += 1
+                response = case.call()
+                counts[response.status_code] += 1
+                case.validate_response(response)
+
+            check()
+    return counts
+
+
+def hypothesis_cases(port: int, cases: int) -> Counter:
+    """Send odd requests; raises at the first whose answer is not as promised."""
+    counts: Counter = Counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+    def ask(method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer, answer.read()
+
+    methods = st.sampled_from(["POST"] * 8 + ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+    paths = st.sampled_from(["/"] * 8 + ["/?probabilities=true", "/?probabilities=x", "/model", "/nothing", "/a%00b"])
+
+    @settings(
+        max_examples=cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(BODIES, HEADERS, methods, paths)
+    def check(body, headers, method, path):
+        counts["cases"] += 1
+        try:
+            answer, content = ask(method, path, body, headers)
+        except (ConnectionError, http.client.RemoteDisconnected):  # the server closes idle connections after 2 s
+            connection.close()
+            answer, content = ask(method, path, body, headers)
+        counts[answer.status] += 1
+        assert conforms(method, answer.status, answer.headers, content), (
+            method,
+            path,
+            headers,
+            body[:200],
+            answer.status,
+        )
+
+    check()
+    return counts

@@ -7,14 +7,11 @@ import http.client
 import json
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "ml"))
 
@@ -27,7 +24,7 @@ from ml.forest import probabilities
 from ml.serving import Model
 from ml.sponsors import CLASSES
 from tests.faulty_storage import faulty_storage
-from tests.odd_input import BODIES, HEADERS, conforms
+from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.prove.figures import record, table
 from tests.publish_sweep import BUCKET
 from tests.running_function import lay_out, running_function
@@ -121,62 +118,3 @@ def test_no_input_makes_it_fail(function):
         + f". 5xx: {failures}, non-conforming: 0.",
     )
     assert total >= 20_000 and failures == 0
-
-
-def schemathesis_cases(url: str, cases: int) -> Counter:
-    """Run every check of Schemathesis on generated requests; raises at the first that does not conform."""
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
-    schema.config.base_url = url
-    counts: Counter = Counter()
-    for operation in (found.ok() for found in schema.get_all_operations()):
-        for mode in schemathesis.GenerationMode:
-            post = operation.method.upper() == "POST"
-            if mode is schemathesis.GenerationMode.NEGATIVE and not post:
-                continue  # there is nothing to be wrong about
-
-            @settings(
-                max_examples=cases // 2 if post else 100,
-                deadline=None,
-                database=None,
-                derandomize=True,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(operation.as_strategy(generation_mode=mode))
-            def check(case):
-                counts["cases"] += 1
-                response = case.call()
-                counts[response.status_code] += 1
-                case.validate_response(response)
-
-            check()
-    return counts
-
-
-def hypothesis_cases(port: int, cases: int) -> Counter:
-    """Send odd requests; raises at the first whose answer is not as promised."""
-    counts: Counter = Counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-
-    @settings(
-        max_examples=cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
-    @given(BODIES, HEADERS, st.sampled_from(["POST"] * 8 + ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"]),
-           st.sampled_from(["/"] * 8 + ["/?probabilities=true", "/?probabilities=x", "/model", "/nothing", "/a%00b"]))  # fmt: skip
-    def check(body, headers, method, path):
-        counts["cases"] += 1
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        content = answer.read()
-        counts[answer.status] += 1
-        assert conforms(method, answer.status, answer.headers, content), (
-            method,
-            path,
-            headers,
-            body[:200],
-            answer.status,
-            content,
-        )
-
-    check()
-    return counts

@@ -27,6 +27,7 @@ from ml.bucket import Bucket
 from ml.context import EVENTS, ZONES, validate
 from ml.features import encode
 from ml.sponsors import CATALOGUE, CLASSES
+from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.running_function import running_function
 
 GOAL = {"zone": "VIP", "event": "Goal"}
@@ -407,3 +408,11 @@ def test_who_falls_silent_in_a_request_is_cut_off(gunicorn):
     assert requests.post(f"http://127.0.0.1:{gunicorn}/", data=bomb, headers=headers, timeout=5).status_code == 415
     endless = requests.post(f"http://127.0.0.1:{gunicorn}/", data=(b" " * 65536 for _ in range(200)), timeout=20)
     assert endless.status_code == 413
+
+
+@pytest.mark.timeout(240)
+def test_a_sample_of_the_odd_input(gunicorn):
+    """`make prove-serving` sends more than twenty thousand."""
+    counts = schemathesis_cases(f"http://127.0.0.1:{gunicorn}", 200) + hypothesis_cases(gunicorn, 400)
+    assert counts.pop("cases") >= 600
+    assert max(counts) < 500
