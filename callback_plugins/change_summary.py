@@ -13,6 +13,7 @@ description:
   - A fact C(screen) (C(title), C(lines), C(document), C(output)) is shown as it is, without a play's decoration. With the output
     C(json) its document is the last line, with the changes as C(drift).
   - Collects the member C(plan) from the results of our modules, and from facts of that name.
+  - A fact C(gcloud), a list of commands, is shown by a runbook as the way to do the same without it.
   - In check mode the table is the plan. What is kept is counted, not listed.
 requirements:
   - enable it in ansible.cfg (callbacks_enabled)
@@ -51,6 +52,12 @@ class CallbackModule(CallbackBase):
         self._check_mode = False
         self._compared = False
         self._screen: dict[str, Any] = {}
+        self._gcloud: list[str] = []
+        self._runbook = True
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Learn whether this is one runbook or all stages."""
+        self._runbook = Path(playbook._file_name).name != "site.yml"
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Learn whether this is a plan."""
@@ -59,7 +66,9 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result: Any) -> None:
         """Collect what the result says about a resource."""
         found = result.result
-        self._screen = (found.get("ansible_facts") or {}).get("screen") or self._screen
+        facts = found.get("ansible_facts") or {}
+        self._screen = facts.get("screen") or self._screen
+        self._gcloud += [line for line in facts.get("gcloud") or [] if line not in self._gcloud]
         # A runbook that compares only: its tasks are in check mode though the play is not.
         self._compared = self._compared or (not self._check_mode and bool(result.task.check_mode) and "plan" in found)
         for item in [*found.get("results", []), found, found.get("ansible_facts") or {}]:
@@ -81,6 +90,10 @@ class CallbackModule(CallbackBase):
                 self._display.display(f"  {line}")
         if self._rows:
             self._show_changes()
+        if self._gcloud and self._runbook:
+            self._display.display("The same with gcloud", color="bright blue")
+            for line in self._gcloud:
+                self._display.display(f"  {line}")
 
     def _show_changes(self) -> None:
         title = "What this run would change" if self._check_mode else "What this run changed"
@@ -99,13 +112,10 @@ class CallbackModule(CallbackBase):
             self._display.display(f"  {note}")
 
     def _collect(self, item: dict[str, Any]) -> None:
-        plan = item.get("plan")
-        if isinstance(plan, dict) and {"resource", "change", "actions"} <= plan.keys():
-            row = self._rows.setdefault(
-                plan["resource"], {"resource": plan["resource"], "change": "none", "actions": []}
-            )
-            row["actions"] += [name for name in plan["actions"] if name not in row["actions"]]
-            row["change"] = min(row["change"], plan["change"], key=WEIGHT.index)
+        for found in item.get("plan") or []:
+            row = self._rows.setdefault(found["resource"], {**found, "change": "none", "actions": []})
+            row["actions"] += [name for name in found["actions"] if name not in row["actions"]]
+            row["change"] = min(row["change"], found["change"], key=WEIGHT.index)
         for note in item.get("plan_notes") or []:
             if note not in self._notes:
                 self._notes.append(note)

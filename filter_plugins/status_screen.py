@@ -40,7 +40,7 @@ def status_screen(document: Facts) -> list[str]:
     if document["schedule"]:
         lines.append(f"{'schedule':<10} {document['schedule']}")
     if release:
-        text = f"{release['version']}, made {release['created']} ({release['age']} ago), accuracy {release['accuracy']}"
+        text = f"{release['version']}, made {_utc(release['created'])} ({release['age']} ago), accuracy {release['accuracy']}"
         lines.append(f"{'release':<10} {text}")
     else:
         lines.append(f"{'release':<10} none")
@@ -79,7 +79,7 @@ def _vm(name: str, vm: Facts | None, events: list[Facts], now: str) -> Facts:
 def _vm_text(vm: Facts) -> str:
     if vm["status"] == "absent":
         gone = vm.get("deleted")
-        return f"does not exist (deleted {gone['at']} by {gone['by']})" if gone else "does not exist"
+        return f"does not exist (deleted {_utc(gone['at'])} by {gone['by']})" if gone else "does not exist"
     text = f"{vm['status']} {vm['machine_type']}"
     if vm["up_seconds"] is not None:
         limit = f" of at most {_duration(vm['limit_seconds'])}" if vm["limit_seconds"] else ", without a limit"
@@ -93,7 +93,7 @@ def _stops(vm: Facts | None, watchdog: Facts | None, events: list[Facts], now: s
         return {"by": None, "at": None, "lines": ["nothing runs"]}
     if vm["status"] in STOPPED:
         last = next((event for event in reversed(events) if event["event"] == "stopped"), None)
-        at = vm.get("lastStopTimestamp") or (last or {}).get("at")
+        at = _utc(vm.get("lastStopTimestamp") or (last or {}).get("at"))
         by = _stopper(last) if last else "?"
         return {"by": by, "at": at, "lines": [f"stopped {at or 'at an unknown time'} by {by}"]}
     will: list[tuple[str, str, str]] = []
@@ -102,11 +102,11 @@ def _stops(vm: Facts | None, watchdog: Facts | None, events: list[Facts], now: s
         will.append((watchdog["at"] or now, "its watchdog", f"its watchdog, {when} ({watchdog['reason']})"))
     deadline = ((vm.get("resourceStatus") or {}).get("scheduling") or {}).get("terminationTimestamp")
     if deadline:
-        will.append((deadline, "Google", f"Google, at {deadline} (run limit)"))
+        will.append((deadline, "Google", f"Google, at {_utc(deadline)} (run limit)"))
     if not will:
         return {"by": None, "at": None, "lines": ["NOBODY: stop it with playbooks/stop_vm.yml"]}
     will.sort(key=lambda entry: _time(entry[0]))
-    return {"by": will[0][1], "at": will[0][0], "lines": [text for _at, _by, text in will]}
+    return {"by": will[0][1], "at": _utc(will[0][0]), "lines": [text for _at, _by, text in will]}
 
 
 def _stopper(event: Facts) -> str:
@@ -146,6 +146,8 @@ def _function_text(function: Facts) -> str:
         version = f" with release {served['version']}" if served.get("version") else ""
         access = "private" if function.get("authenticated") else "public"
         return f"{function['name']}: answers in {function['latency_ms']} ms{version}, {access}, {function['url']}"
+    if (function.get("failure") or {}).get("code") == 404:
+        return f"{function['name']}: does not exist"
     return f"{function['name']}: {function.get('msg') or 'answers ' + str(function.get('status'))}"
 
 
@@ -153,6 +155,11 @@ def _duration(seconds: int) -> str:
     days, rest = divmod(int(seconds), 86_400)
     clock = str(datetime.timedelta(seconds=rest))
     return f"{days} d {clock}" if days else clock
+
+
+def _utc(text: str | None) -> str | None:
+    """Return a time in UTC and to the second: Google writes Compute's in California's."""
+    return None if not text else _time(text).astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _time(text: str) -> datetime.datetime:

@@ -156,9 +156,10 @@ content_hash:
   returned: success
   type: str
 plan:
-  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
   returned: success
-  type: dict
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success

@@ -200,9 +200,10 @@ needs_stop:
   elements: str
   sample: [machine_type]
 plan:
-  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
   returned: success
-  type: dict
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -217,6 +218,7 @@ failure:
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
 from ansible.module_utils.fanops.reconciler import reconcile
 from ansible.module_utils.fanops.resources.instance import Instance
+from ansible.module_utils.fanops.resources.instance_body import shown
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -257,6 +259,7 @@ def main() -> None:
     with errors_reported(module):
         client = make_client(module, patient=True)
         outcome = reconcile(Instance(client, module.params), module.params["state"], check_mode=module.check_mode)
+        outcome.resource = shown(outcome.resource, module.params["metadata"] or {})
         exit_with(module, outcome, "instance")
 
 

@@ -129,7 +129,7 @@ from ansible.module_utils.fanops.client import Client, basename, compute_url, se
 from ansible.module_utils.fanops.errors import GoogleApiError
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
 from ansible.module_utils.fanops.resources.instance import locate
-from ansible.module_utils.fanops.resources.instance_body import view
+from ansible.module_utils.fanops.resources.instance_body import shown, view
 from ansible.module_utils.fanops.resources.power_history import power_history
 
 OPTIONS = {
@@ -190,7 +190,7 @@ def read(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     """All that was asked for."""
     instance = locate(client, params["name"], [params["zone"], *(params["fallback_zones"] or [])])
     history = power_history(client, params["name"]) if params["history"] else None
-    result: dict[str, Any] = {"instance": instance, "host_keys": [], "serial_output": None, "history": history}
+    result: dict[str, Any] = {"instance": shown(instance), "host_keys": [], "serial_output": None, "history": history}
     if instance is None:
         return result
     zone = basename(instance["zone"])

@@ -11,7 +11,8 @@ short_description: Grant or revoke one IAM role for one member
 description:
   - Adds a member to, or removes it from, a role in the IAM policy of a project, bucket,
     service account or Cloud Run service.
-  - Everything else in the policy is left as it is. Bindings with a condition are neither counted nor touched.
+  - Everything else in the policy is left as it is. A binding with a condition is another binding than one without, or
+    with a condition of another title.
   - The policy is written with the etag it was read with, and read again when somebody else was faster.
 author: FanOps
 attributes:
@@ -38,11 +39,54 @@ options:
   role:
     description: The role, such as V(roles/storage.objectUser).
     type: str
-    required: true
   member:
     description: Who gets it, such as V(serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com) or V(allUsers).
     type: str
-    required: true
+  condition:
+    description:
+      - Under which condition the member has the role. Without it the role is unconditional.
+      - On a bucket this needs uniform bucket-level access.
+    type: dict
+    suboptions:
+      title:
+        description: Tells the condition from others. One of the same title but another expression is replaced.
+        type: str
+        required: true
+      expression:
+        description: When the role counts, in the Common Expression Language.
+        type: str
+        required: true
+      description:
+        description: What the condition is for.
+        type: str
+  grants:
+    description: Several grants on the one resource, in place of O(role), O(member) and O(condition).
+    type: list
+    elements: dict
+    suboptions:
+      role:
+        description: As O(role).
+        type: str
+        required: true
+      member:
+        description: As O(member).
+        type: str
+        required: true
+      condition:
+        description: As O(condition).
+        type: dict
+        suboptions:
+          title:
+            description: As O(condition.title).
+            type: str
+            required: true
+          expression:
+            description: As O(condition.expression).
+            type: str
+            required: true
+          description:
+            description: As O(condition.description).
+            type: str
   state:
     description: Whether the member has the role.
     type: str
@@ -85,6 +129,16 @@ EXAMPLES = r"""
     role: roles/storage.objectUser
     member: serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com
 
+- name: Let it write below one prefix only
+  gcp_iam_member:
+    resource_type: bucket
+    resource: fanops-m4-models
+    role: projects/my-project/roles/fanops_m4_release_creator
+    member: serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com
+    condition:
+      title: releases
+      expression: resource.name.startsWith("projects/_/buckets/fanops-m4-models/objects/blobs/")
+
 - name: Take the function off the internet
   gcp_iam_member:
     resource_type: run_service
@@ -97,14 +151,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 binding:
-  description: Role and member, null when absent.
-  returned: success
+  description: Role, member and condition, null when absent.
+  returned: success, with O(role)
   type: dict
   sample: {role: roles/run.invoker, member: allUsers}
 plan:
-  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
   returned: success
-  type: dict
+  type: list
+  elements: dict
+bindings:
+  description: The same of each grant.
+  returned: success, with O(grants)
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -117,16 +177,34 @@ failure:
 """
 
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.reconciler import reconcile, reconcile_all
 from ansible.module_utils.fanops.resources.iam_member import RESOURCE_TYPES, IamMember
 
+CONDITION = {
+    "type": "dict",
+    "options": {
+        "title": {"type": "str", "required": True},
+        "expression": {"type": "str", "required": True},
+        "description": {"type": "str"},
+    },
+}
 OPTIONS = {
     **SHARED_OPTIONS,
     "resource_type": {"type": "str", "choices": list(RESOURCE_TYPES), "required": True},
     "resource": {"type": "str"},
     "region": {"type": "str"},
-    "role": {"type": "str", "required": True},
-    "member": {"type": "str", "required": True},
+    "role": {"type": "str"},
+    "member": {"type": "str"},
+    "condition": CONDITION,
+    "grants": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "role": {"type": "str", "required": True},
+            "member": {"type": "str", "required": True},
+            "condition": CONDITION,
+        },
+    },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
@@ -140,11 +218,21 @@ def main() -> None:
             ("resource_type", "service_account", ("resource",)),
             ("resource_type", "run_service", ("resource", "region")),
         ],
+        required_one_of=[("role", "grants")],
+        required_together=[("role", "member")],
+        mutually_exclusive=[("role", "grants"), ("condition", "grants")],
     )
+    params = module.params
+    grants = [params] if params["grants"] is None else [{**params, **grant} for grant in params["grants"]]
+    for grant in grants:
+        if grant["condition"] and grant["condition"]["description"] is None:
+            del grant["condition"]["description"]
     with errors_reported(module):
-        member = IamMember(make_client(module, patient=True), module.params, must_exist=not module.check_mode)
-        outcome = reconcile(member, module.params["state"], check_mode=module.check_mode)
-        exit_with(module, outcome, "binding")
+        client = make_client(module, patient=True)
+        members = [IamMember(client, grant, must_exist=not module.check_mode) for grant in grants]
+        if params["grants"] is None:
+            exit_with(module, reconcile(members[0], params["state"], check_mode=module.check_mode), "binding")
+        exit_with(module, reconcile_all(members, params["state"], check_mode=module.check_mode), "bindings")
 
 
 if __name__ == "__main__":

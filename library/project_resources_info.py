@@ -9,9 +9,9 @@ DOCUMENTATION = r"""
 module: project_resources_info
 short_description: List what a project has that is ours, and how much is not
 description:
-  - Lists instances, disks, addresses, firewall rules, functions, buckets and service accounts.
-  - Ours is what carries all of O(labels). Firewall rules and service accounts have no labels at Google, so those are
-    ours by name.
+  - Lists instances, disks, addresses, firewall rules, functions, buckets, service accounts and custom roles.
+  - Ours is what carries all of O(labels). Firewall rules, service accounts and roles have no labels at Google, so
+    those are ours by name.
   - An API that is switched off has nothing; its name is returned in RV(disabled).
 author: FanOps
 attributes:
@@ -33,6 +33,11 @@ options:
     default: []
   service_accounts:
     description: Names (before the @) of the service accounts that are ours.
+    type: list
+    elements: str
+    default: []
+  roles:
+    description: Ids of the custom roles that are ours.
     type: list
     elements: str
     default: []
@@ -76,7 +81,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ours:
-  description: Each with C(kind) (instance, disk, address, firewall, function, bucket, service_account), C(name), C(place) and C(detail).
+  description:
+    - Each with C(kind) (instance, disk, address, firewall, function, bucket, service_account, role), C(name), C(place)
+      and C(detail).
   returned: success
   type: list
   elements: dict
@@ -105,6 +112,7 @@ OPTIONS = {
     "labels": {"type": "dict", "required": True},
     "firewall_rules": {"type": "list", "elements": "str", "default": []},
     "service_accounts": {"type": "list", "elements": "str", "default": []},
+    "roles": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -112,7 +120,11 @@ def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
     with errors_reported(module):
-        names = {"firewall": module.params["firewall_rules"], "service_account": module.params["service_accounts"]}
+        names = {
+            "firewall": module.params["firewall_rules"],
+            "service_account": module.params["service_accounts"],
+            "role": module.params["roles"],
+        }
         found, disabled = list_resources(make_client(module), module.params["labels"], names)
         parts: dict[bool, list[dict[str, str]]] = {True: [], False: []}
         for resource, is_ours in found:

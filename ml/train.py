@@ -65,6 +65,13 @@ def format_parser() -> argparse.ArgumentParser:
         "--output", type=Path, default=Path("model"), metavar="DIR", help="where the files go (default ./%(default)s)"
     )
     parser.add_argument("--publish", metavar="gs://BUCKET", help="make the model the live release of this bucket")
+    parser.add_argument(
+        "--access-patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="go on trying while the bucket refuses access: a grant may take minutes to count (default: fail at once)",
+    )
     parser.add_argument("--force", action="store_true", help="promote it even if it is worse than the live release")
     parser.add_argument(
         "--jobs",
@@ -98,7 +105,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     names = fingerprint(arguments.samples, arguments.seed)
     log(f"training run: {arguments.samples:,} samples, seed {arguments.seed}, fingerprint {names['fingerprint'][:12]}")
-    bucket = _open_bucket(arguments.publish)  # before an hour of training, not after it
+    bucket = _open_bucket(arguments.publish, arguments.access_patience, log)  # before an hour of training, not after it
     forest = train(arguments.samples, arguments.seed, arguments.jobs or len(os.sched_getaffinity(0)), log)
     candidate = evaluate(forest, log)
     candidate.facts.update(
@@ -122,6 +129,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"--samples must be at least {SMALLEST_SAMPLES}, got {arguments.samples}", 2)
     if not 0 <= arguments.seed < 2**63:
         raise TrainingError(f"--seed must be from 0 to {2**63 - 1}, got {arguments.seed}", 2)
+    if not 0 <= arguments.access_patience <= 3600:
+        raise TrainingError(f"--access-patience must be from 0 to 3600 seconds, got {arguments.access_patience:g}", 2)
     if arguments.jobs < 0:
         raise TrainingError(f"--jobs must be 0 (one a core) or more, got {arguments.jobs}", 2)
     try:
@@ -134,7 +143,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"cannot write to --output {arguments.output}; choose a folder you may write to", 2)
 
 
-def _open_bucket(url: str | None) -> Bucket | None:
+def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     """Return the bucket to publish to, reached once so that a wrong name or missing rights end the run at once."""
     if url is None:
         return None
@@ -143,7 +152,7 @@ def _open_bucket(url: str | None) -> Bucket | None:
     from ml.bucket import Bucket, BucketError, bucket_name
 
     try:
-        bucket = Bucket(bucket_name(url))
+        bucket = Bucket(bucket_name(url), patience=patience, report=log)
         bucket.check()
     except ValueError as error:
         raise TrainingError(f"--publish: {error}", 2) from error

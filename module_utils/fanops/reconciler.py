@@ -7,7 +7,7 @@ the actions that would close the gap. Actions are only *listed* while planning; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,11 +42,11 @@ class Outcome:
     """What a module returns."""
 
     changed: bool
-    resource: dict[str, Any] | None
+    resource: dict[str, Any] | list[dict[str, Any] | None] | None
     plan: Plan
     warnings: list[str]
-    title: str
-    change: str
+    #: Per resource: its name, what is done to it, and the actions.
+    rows: list[dict[str, Any]]
 
     def result(self, key: str) -> dict[str, Any]:
         """Arguments for ``exit_json``; the resource is returned as ``key``."""
@@ -55,11 +55,7 @@ class Outcome:
             "changed": self.changed,
             key: self.resource,
             "actions": [name for name, _action in self.plan.actions],
-            "plan": {
-                "resource": self.title,
-                "change": self.change,
-                "actions": [name for name, _action in self.plan.actions],
-            },
+            "plan": self.rows,
             "diff": {"before": differences.before, "after": differences.after},
             **self.plan.extra,
         }
@@ -169,9 +165,12 @@ def reconcile(resource: Resource, state: str, *, check_mode: bool) -> Outcome:
     else:
         final = current
     found_warnings = [*warnings, *plan.warnings, *client.warnings]
-    return Outcome(
-        changed, final, plan, found_warnings, resource.title, change_of(plan, state, existed=current is not None)
-    )
+    row = {
+        "resource": resource.title,
+        "change": change_of(plan, state, existed=current is not None),
+        "actions": [name for name, _action in plan.actions],
+    }
+    return Outcome(changed, final, plan, found_warnings, [row])
 
 
 def change_of(plan: Plan, state: str, *, existed: bool) -> str:
@@ -184,6 +183,31 @@ def change_of(plan: Plan, state: str, *, existed: bool) -> str:
     if not existed:
         return "create"
     return "power" if names <= POWER_ACTIONS else "update"
+
+
+def reconcile_all(resources: Sequence[Resource], state: str, *, check_mode: bool) -> Outcome:
+    """Bring several resources into ``state``, one after the other, and report them as one.
+
+    The outcome's ``resource`` is the list of theirs; differences are told apart by the resources' titles.
+    """
+    plan, parts = Plan(), []
+    for resource in resources:
+        outcome = reconcile(resource, state, check_mode=check_mode)
+        parts.append(outcome)
+        plan.actions += outcome.plan.actions
+        for option in outcome.plan.differences.options:
+            differences = outcome.plan.differences
+            plan.differences.add(
+                f"{resource.title}: {option}", differences.after.get(option), differences.before.get(option)
+            )
+    warnings = list(dict.fromkeys(warning for part in parts for warning in part.warnings))
+    return Outcome(
+        bool(plan.actions),
+        [part.resource for part in parts],
+        plan,
+        warnings,
+        rows=[row for part in parts for row in part.rows],
+    )
 
 
 def _run(resource: Resource, state: str, action: Callable[[], Any]) -> None:

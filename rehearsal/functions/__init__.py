@@ -5,6 +5,7 @@ from rehearsal.functions import (  # noqa: F401 - imported to register their han
     functions_api,
     invoke,
     lifecycle,
+    logging_api,
     operations,
     run_api,
     uploads,

@@ -123,7 +123,9 @@ for bucket in storage.Client().list_buckets():
     for x in policy.bindings:
         for m in x["members"]:
             if "m4-" in m:
-                found["grant " + m.split(":")[-1].split("@")[0]] = x["role"]
+                grants = found.setdefault("grant " + m.split(":")[-1].split("@")[0], [])
+                grants.append([x["role"], str(x.get("condition"))])
+                grants.sort()
     pointer = bucket.get_blob("current.json")
     if pointer:
         found["release"] = pointer.generation

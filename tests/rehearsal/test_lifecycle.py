@@ -14,7 +14,7 @@ from tests.rehearsal.conftest import Controller, Rehearsal, vm_states, wait_unti
 
 pytestmark = pytest.mark.timeout(900)
 # Long enough to be met in its middle, on a million rows' way to being representative.
-LONG = ("-e", "training_samples=600000", "-e", "training_seed=7")
+LONG = ("-e", "training_samples=5000000", "-e", "training_seed=7")
 # The watchdog's patience, shortened so that a test can wait for it.
 IMPATIENT = ("-e", "vm_lease_seconds=120", "-e", "vm_grace_seconds=5")
 

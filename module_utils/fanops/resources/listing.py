@@ -96,6 +96,14 @@ def _service_accounts(client: Client) -> Iterator[Found]:
             yield {"name": name, "place": "project", "detail": account.get("displayName", "")}, {}, name
 
 
+def _roles(client: Client) -> Iterator[Found]:
+    url = f"https://iam.googleapis.com/v1/projects/{client.project}/roles"
+    for page in client.pages(url, attempting=f"list the custom roles of project {client.project}"):
+        for role in page.get("roles", []):
+            name = basename(role["name"])
+            yield {"name": name, "place": "project", "detail": role.get("title", "")}, {}, name
+
+
 READERS: dict[str, Callable[[Client], Iterator[Found]]] = {
     "function": _functions,
     "instance": _instances,
@@ -104,4 +112,5 @@ READERS: dict[str, Callable[[Client], Iterator[Found]]] = {
     "firewall": _firewalls,
     "bucket": _buckets,
     "service_account": _service_accounts,
+    "role": _roles,
 }

@@ -309,6 +309,27 @@ class FakeGoogle:
         del self.resources[path]
         return {}
 
+    def create_role(self, base: str, body: Any, **_: Any) -> Any:
+        name = f"{base}/{body['roleId']}"
+        if name in self.resources:
+            raise ApiError(409, "A role of that name already exists.", status="ALREADY_EXISTS")
+        self.resources[name] = {"name": name.partition("/v1/")[2], **body["role"]}
+        return self.resources[name]
+
+    def patch_role(self, path: str, params: dict[str, Any], body: Any, **_: Any) -> Any:
+        assert set(params["updateMask"].split(",")) == set(body)
+        assert not self.resources[path].get("deleted")
+        self.resources[path].update(body)
+        return self.resources[path]
+
+    def delete_role(self, path: str, **_: Any) -> Any:
+        self.read(path)["deleted"] = True
+        return self.resources[path]
+
+    def undelete_role(self, path: str, **_: Any) -> Any:
+        assert self.resources[path].pop("deleted")
+        return self.resources[path]
+
     # -- service usage -------------------------------------------------------------------------------------------
 
     def services_get(self, params: dict[str, Any], **_: Any) -> Any:
@@ -379,6 +400,10 @@ class FakeGoogle:
         (r"(?:GET|POST) (.*):getIamPolicy", get_policy),
         (r"POST (.*):setIamPolicy", set_policy),
         (r"POST (iam\.googleapis\.com/v1/projects/demo/serviceAccounts)", create_account),
+        (r"POST (iam\.googleapis\.com/v1/projects/demo/roles)", create_role),
+        (r"POST (iam\.googleapis\.com/v1/projects/demo/roles/\w+):undelete", undelete_role),
+        (r"PATCH (iam\.googleapis\.com/v1/projects/demo/roles/\w+)", patch_role),
+        (r"DELETE (iam\.googleapis\.com/v1/projects/demo/roles/\w+)", delete_role),
         (r"GET (iam\.googleapis\.com/.*)", read),
         (r"PATCH (iam\.googleapis\.com/.*)", patch_account),
         (r"DELETE (iam\.googleapis\.com/.*)", delete_account),

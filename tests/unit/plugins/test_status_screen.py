@@ -26,7 +26,7 @@ VM = {
 RUNNING = {
     **VM,
     "status": "RUNNING",
-    "resourceStatus": {"scheduling": {"terminationTimestamp": "2026-11-24T13:50:00Z"}},
+    "resourceStatus": {"scheduling": {"terminationTimestamp": "2026-11-24T05:50:00.123-08:00"}},
 }
 STOPPED = {**VM, "status": "TERMINATED", "lastStopTimestamp": "2026-11-24T11:55:00Z"}
 RELEASE = {
@@ -58,7 +58,7 @@ def screen(**facts: Any) -> str:
         ({"vm": STOPPED, "history": [event("the guest")]}, "by itself (its watchdog, or somebody on it)"),
         ({"vm": STOPPED, "history": [event("Google")]}, "by Google (run limit or schedule)"),
         ({"vm": STOPPED, "history": [event("Google"), event("me@x"), event("z@x", failed=True)]}, "by me@x"),
-        ({"vm": None, "release": RELEASE}, "3, made 2026-11-24T10:00:00+00:00 (2:00:00 ago), accuracy 87.79% (best possible"),
+        ({"vm": None, "release": RELEASE}, "3, made 2026-11-24T10:00:00Z (2:00:00 ago), accuracy 87.79% (best possible"),
         (
             {
                 "vm": None,

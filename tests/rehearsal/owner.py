@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the project's owner does in tests: break things, mend them, and take permissions away from the deployer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+import yaml
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.oauth2 import service_account
+
+from tests.rehearsal.conftest import REPOSITORY, Rehearsal
+
+PROJECT = "fanops-rehearsal"
+ROLE_FILE = REPOSITORY / "roles/project_foundation/files/fanops_m4_deployer.yml"
+DEPLOYER = f"deployer@{PROJECT}.iam.gserviceaccount.com"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+IAM = f"https://iam.googleapis.com/v1/projects/{PROJECT}"
+SERVICES = f"https://serviceusage.googleapis.com/v1/projects/{PROJECT}/services"
+COMPUTE = f"https://compute.googleapis.com/compute/v1/projects/{PROJECT}"
+
+
+def permissions() -> list[str]:
+    """The permissions of the deployer's role file."""
+    listed: list[str] = yaml.safe_load(ROLE_FILE.read_text())["includedPermissions"]
+    return listed
+
+
+class Owner:
+    """Calls Google's APIs with the owner's key, through the front door as everybody does."""
+
+    def __init__(self, cloud: Rehearsal) -> None:
+        self.cloud = cloud
+        self.environment = cloud.environment | json.loads(
+            cloud.rehearsal("env", "--identity", "owner", "--output", "json").output
+        )
+        plain = self._through_the_door(requests.Session())
+        key = self.environment["GCP_SERVICE_ACCOUNT_FILE"]
+        credentials = service_account.Credentials.from_service_account_file(key, scopes=[SCOPE])
+        self._session = self._through_the_door(AuthorizedSession(credentials, auth_request=Request(plain)))
+
+    def _through_the_door(self, session: Any) -> Any:
+        session.trust_env = False
+        session.proxies = {"https": self.environment["HTTPS_PROXY"]}
+        session.verify = self.environment["REQUESTS_CA_BUNDLE"]
+        return session
+
+    def call(self, verb: str, url: str, body: Any = None, ok: tuple[int, ...] = (200,)) -> Any:
+        """One call; its status must be one of `ok`."""
+        answer = self._session.request(verb, url, json=body)
+        assert answer.status_code in ok, f"{verb} {url}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else {}
+
+    def enable_apis(self) -> None:
+        names = [
+            f"{name}.googleapis.com" for name in ("compute", "cloudfunctions", "run", "cloudbuild", "artifactregistry")
+        ]
+        self.call("POST", f"{SERVICES}:batchEnable", {"serviceIds": names})
+
+    def ensure_account(self, name: str) -> str:
+        """Have a service account; returns its address."""
+        self.call("POST", f"{IAM}/serviceAccounts", {"accountId": name}, ok=(200, 409))
+        return f"{name}@{PROJECT}.iam.gserviceaccount.com"
+
+    def set_role(self, held: list[str]) -> None:
+        """Make the deployer's role carry just these permissions."""
+        url = f"{IAM}/roles/{ROLE_FILE.stem}?updateMask=includedPermissions"
+        self.call("PATCH", url, {"includedPermissions": held})
+
+    @contextmanager
+    def without(self, *taken: str) -> Iterator[None]:
+        """Take permissions away from the deployer for a while."""
+        self.set_role([name for name in permissions() if name not in taken])
+        try:
+            yield
+        finally:
+            self.set_role(permissions())
