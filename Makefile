@@ -9,6 +9,11 @@ PYTHON ?= python3.11
 # Guests are podman system containers, their images are made with debootstrap.
 APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-client ca-certificates curl python3-venv git make
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
+# One scenario, with its output kept, and shown only where it failed. Two run at a time; the second has platforms of its own.
+MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0.log; [ "$$SLOT" = 1 ] && export MOLECULE_PLATFORMS=second/inventory; \
+  echo "==> molecule test: $$0"; \
+  if (cd "roles/$$0" && molecule test) >"$$log" 2>&1; then echo "    $$0: passed in $$((SECONDS - began)) s"; \
+  else cat "$$log"; echo "    $$0: FAILED, see $$log"; exit 1; fi
 # Points Google clients in a recipe at the rehearsal.
 REHEARSED := eval "$$($(BIN)/rehearsal env)"; export PATH="$(BIN):$$PATH"
 # Scenarios also delete what they made, which the deployer may not.
@@ -21,13 +26,18 @@ help: ## List the targets
 .PHONY: setup
 setup: $(VENV)/.complete ## Install what is missing: system packages and the virtual environment
 
+# $(call install,packages): install those system packages that are missing.
+define install
+@missing=""; for package in $(1); do \
+  dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+if [ -n "$$missing" ]; then \
+  echo "==> installing system packages:$$missing"; \
+  [ "$$(id -u)" = 0 ] || { echo "make: run as root, or: sudo apt-get install$$missing" >&2; exit 1; }; \
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
 $(VENV)/.packages: Makefile
-	@missing=""; for package in $(APT_PACKAGES); do \
-	  dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
-	if [ -n "$$missing" ]; then \
-	  echo "==> installing system packages:$$missing"; \
-	  [ "$$(id -u)" = 0 ] || { echo "make: run as root, or: sudo apt-get install$$missing" >&2; exit 1; }; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+	$(call install,$(APT_PACKAGES))
 	@mkdir -p $(VENV) && touch $@
 
 $(VENV)/.complete: $(VENV)/.packages requirements/bootstrap.txt requirements/development.txt pyproject.toml
@@ -50,13 +60,13 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@$(BIN)/python -m rehearsal.demo
 
 .PHONY: test
-test: lint test-unit test-molecule test-rehearsal ## Every check
+test: lint test-unit test-browser test-molecule test-rehearsal ## Every check
 
 .PHONY: lint
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; \
 	echo "==> ruff"; ruff check .; ruff format --check .; \
-	echo "==> mypy"; mypy rehearsal ml; \
+	echo "==> mypy"; mypy rehearsal ml module_utils/fanops/{prices,holdings,findings,guard_rules,costs,ledger,cost_report}.py; \
 	echo "==> yamllint"; yamllint --strict .; \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline
 
@@ -64,17 +74,35 @@ lint: setup ## ruff, mypy, yamllint, ansible-lint
 test-unit: setup ## Unit and contract tests
 	@echo "==> unit and contract tests"; $(BIN)/pytest -q tests/unit tests/contract
 
+.PHONY: test-browser
+test-browser: setup ## The page for people in headless Chromium; screenshots go to build/
+	$(call install,chromium chromium-driver)
+	@echo "==> browser tests"; $(BIN)/pytest -q tests/browser
+
 .PHONY: test-molecule
 test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
-	@$(AS_OWNER); for role in $(ROLES); do echo "==> molecule test: $$role"; (cd "roles/$$role" && molecule test); done
+	@$(AS_OWNER); mkdir -p build/molecule; printf '%s\n' $(ROLES) | \
+	  xargs --max-procs=2 --process-slot-var=SLOT -I{} bash -c '$(MOLECULE_TEST)' {}
 
 .PHONY: test-rehearsal
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
 .PHONY: prove
-prove: prove-identity prove-trouble ## Sweeps too long for test; their figures are in docs/reliability.md
+prove: prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+
+.PHONY: prove-stop
+prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run
+	@$(BIN)/pytest -q tests/prove/test_stop_guarantee.py
+
+.PHONY: prove-plan
+prove-plan: setup ## From many states, what check mode predicts is what the next run does
+	@$(BIN)/pytest -q tests/prove/test_plan.py
+
+.PHONY: prove-guard
+prove-guard: setup ## Every rule of the free-tier guard: refused before any mutating call, passed when allowed
+	@$(BIN)/pytest -q tests/prove/test_guard.py
 
 .PHONY: prove-identity
 prove-identity: setup ## Every permission taken away in turn, and none unused (about 25 minutes)
@@ -83,6 +111,15 @@ prove-identity: setup ## Every permission taken away in turn, and none unused (a
 .PHONY: prove-trouble
 prove-trouble: setup ## Stock-outs, slow IAM, a busy first boot …: whole runs (about 35 minutes)
 	@$(BIN)/pytest -q -x tests/prove/test_trouble.py
+
+.PHONY: prove-serving
+prove-serving: setup ## Every fault at every call of a publish, damaged files, load, odd input: nothing torn, nothing failed
+	@$(BIN)/pytest -q tests/prove/test_publishing.py tests/prove/test_serving.py
+
+.PHONY: bench-serving
+bench-serving: setup ## Serving beside a no-op handler and the plain way: table and benchmarks/results/serving.json (ten minutes)
+	$(call install,wrk)
+	@$(BIN)/python -m benchmarks.serving $(BENCH_ARGUMENTS)
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)

@@ -109,6 +109,11 @@ firewall:
   returned: success
   type: dict
   sample: {name: fanops-m4-ssh, sourceRanges: [203.0.113.7/32]}
+plan:
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: list
+  elements: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success

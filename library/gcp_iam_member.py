@@ -155,6 +155,11 @@ binding:
   returned: success, with O(role)
   type: dict
   sample: {role: roles/run.invoker, member: allUsers}
+plan:
+  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: list
+  elements: dict
 bindings:
   description: The same of each grant.
   returned: success, with O(grants)

@@ -24,6 +24,10 @@ options:
     description: The bucket of the releases.
     type: str
     required: true
+  all:
+    description: Whether to return every release in the bucket too, as RV(releases).
+    type: bool
+    default: false
   project:
     description:
       - The Google Cloud project id.
@@ -94,70 +98,61 @@ pointer:
   description: The pointer as it is stored, null when there is none.
   returned: success
   type: dict
+releases:
+  description: Every release in the bucket, promoted ones first, latest first, then candidates.
+  returned: O(all=true)
+  type: list
+  elements: dict
+  sample:
+    - {release: 3f9a…, version: 7, live: true, promoted: "2026-11-01T10:00:00+00:00", action: publish, forced: false,
+       reason: passed the quality gate, created: "2026-11-01T09:59:00+00:00", code: 51d0…, data: 9b1c…, samples: 10000,
+       accuracy: 0.878, size_bytes: 4700000, serving_bytes: 210000000}
 failure:
   description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
   returned: failure
   type: dict
 """
 
-import hashlib
-import json
-import re
 from typing import Any
 
 from ansible.module_utils.fanops.client import Client
-from ansible.module_utils.fanops.errors import GoogleApiError
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.releases import (
+    POINTER,
+    Bucket,
+    digest_in,
+    every_release,
+    parse_json,
+    read_manifest,
+)
 
 OPTIONS = {
     **SHARED_OPTIONS,
     "bucket": {"type": "str", "required": True},
+    "all": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 60},
 }
-POINTER = "current.json"
-REMEDY = "Publish a good release again (ansible-playbook site.yml -e training_force=true)."
 
 
-def read_json(client: Client, bucket: str, name: str) -> tuple[dict[str, Any], bytes] | None:
-    """An object's JSON and its bytes; None when it does not exist."""
-    attempting = f"read gs://{bucket}/{name}"
-    data = client.download(bucket, name, attempting=attempting)
-    if data is None:
-        return None
-    try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise GoogleApiError(attempting, "it is not JSON", REMEDY) from error
-    if not isinstance(found, dict):
-        raise GoogleApiError(attempting, "it is not a JSON object", REMEDY)
-    return found, data
-
-
-def live_release(client: Client, bucket: str) -> dict[str, Any]:
+def live_release(client: Client, name: str) -> dict[str, Any]:
     """{release, pointer}, both None when nothing was published."""
-    found = read_json(client, bucket, POINTER)
-    if found is None:
+    bucket = Bucket(client, name)
+    data = bucket.read(POINTER)
+    if data is None:
         return {"release": None, "pointer": None}
-    pointer = found[0]
-    match = re.search(r"[0-9a-f]{64}", str(pointer.get("manifest", "")))
-    if not match:
-        raise GoogleApiError(f"read gs://{bucket}/{POINTER}", "it names no manifest", REMEDY)
-    digest = match.group(0)
-    name = f"manifests/{digest}.json"
-    manifest = read_json(client, bucket, name)
-    if manifest is None:
-        raise GoogleApiError(f"read gs://{bucket}/{name}", f"{POINTER} points to it and it does not exist", REMEDY)
-    if hashlib.sha256(manifest[1]).hexdigest() != digest:
-        raise GoogleApiError(f"read gs://{bucket}/{name}", "its content does not have the digest in its name", REMEDY)
+    pointer = parse_json(data, name, POINTER)
+    digest = digest_in(pointer, name)
     members = {key: value for key, value in pointer.items() if key in ("version", "fingerprint", "updated", "previous")}
-    return {"release": {**manifest[0], **members, "manifest_sha256": digest}, "pointer": pointer}
+    return {"release": {**read_manifest(bucket, digest), **members, "manifest_sha256": digest}, "pointer": pointer}
 
 
 def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
     with errors_reported(module):
-        module.exit_json(changed=False, **live_release(make_client(module), module.params["bucket"]))
+        client, bucket = make_client(module), module.params["bucket"]
+        every = {"releases": every_release(Bucket(client, bucket))} if module.params["all"] else {}
+        module.exit_json(changed=False, **live_release(client, bucket), **every)
 
 
 if __name__ == "__main__":

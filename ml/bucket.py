@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,11 +90,11 @@ class Bucket:
                 )
             )
 
-    def read(self, path: str) -> bytes:
-        """Return the bytes of an object; raise ReleaseNotFoundError if there is none."""
+    def read(self, path: str, generation: int | None = None) -> bytes:
+        """Return the bytes of an object (of one ``generation``); raise ReleaseNotFoundError if there is none."""
         try:
             with self._explained(f"read {path}"):
-                blob = self._bucket.blob(path)
+                blob = self._bucket.blob(path, generation=generation)
                 data: bytes = self._patiently(lambda: blob.download_as_bytes(timeout=self._timeout, retry=self._retry))
                 return data
         except BucketError as error:
@@ -117,10 +118,11 @@ class Bucket:
                 return data, int(blob.generation)
         raise BucketError(f"cannot read gs://{self.name}/{path}: it was replaced in each of 10 attempts; try again")
 
-    def create(self, path: str, data: bytes, content_type: str) -> int:
+    def create(self, path: str, data: bytes, content_type: str, reuse_seconds: float = float("inf")) -> int | None:
         """Create an object that must not change any more, and return its generation.
 
         If it exists with the same size and CRC32C, that is a success: an earlier attempt, or a lost answer, made it.
+        But if it is older than ``reuse_seconds``, it may be deleted as superfluous at any time: then None is returned.
         """
         blob = self._bucket.blob(path)
         with self._explained(f"create {path}"):
@@ -142,6 +144,9 @@ class Bucket:
                         f"gs://{self.name}/{path} exists with other content ({blob.size} bytes, CRC32C {blob.crc32c}) "
                         "than its name promises; delete it and publish again"
                     ) from None
+                age = datetime.datetime.now(datetime.timezone.utc) - blob.time_created
+                if age.total_seconds() > reuse_seconds:
+                    return None
         return int(blob.generation)
 
     def replace(self, path: str, data: bytes, generation: int) -> None:

@@ -6,6 +6,7 @@ Standard library only, so that everything may import it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,9 +116,9 @@ def validate(raw: Any, prefix: str = "") -> Context:
         allowed = "only " + ", ".join(field.name for field in FIELDS)
         for name in unknown[:10]:
             shown = str(name)[:_SHOWN]
-            problems.append(
-                Problem(prefix + shown, f"{prefix}{shown} is not a member of a context", allowed, _show(raw[name]))
-            )
+            sent = _show(raw[name])
+            detail = f"{prefix}{shown} is not a member of a context: send {allowed}; got {sent}"
+            problems.append(Problem(prefix + shown, detail, allowed, sent))
     if problems:
         raise ContextError(problems)
     return context  # type: ignore[return-value]  # every member was checked above
@@ -151,5 +152,5 @@ def _show(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:
         return f"an integer of more than {_SHOWN} digits"
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

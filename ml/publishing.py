@@ -7,13 +7,19 @@ leaves the old release live and can simply be run again. See ``ml.releases`` for
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
+import random
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ml.bucket import Bucket, BucketError, ConflictError, crc32c
+from ml.gate import Limits, Proof, memory_refusals, quality_refusals
+from ml.proof import prove as prove_in_children
 from ml.releases import (
     HISTORY,
     POINTER,
@@ -30,8 +36,10 @@ from ml.releases import (
 )
 
 MIRRORS = ("model.joblib", "model_columns.joblib")
-TOLERANCE = 0.005  # accuracy that a candidate may lose against the live release: seeds differ by a tenth of that
+REUSE_SECONDS = 3600.0  # an object this young is spared by every pruning
 _ATTEMPTS = 5
+
+Prove = Callable[[Mapping[str, bytes], Mapping[str, Any]], Proof]
 
 
 class RefusedError(Exception):
@@ -79,57 +87,83 @@ def publish(
     candidate: Candidate,
     *,
     force: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
     measure: Callable[[Release], float] | None = None,
+    prove: Prove = prove_in_children,
     report: Callable[[str], None] = lambda message: None,
 ) -> Outcome:
     """Publish ``candidate`` and return what happened.
 
     ``measure`` returns the accuracy of a live release on the candidate's held-out rows; it is asked only if the live
-    release was measured on other rows. ``force`` promotes a candidate that the gate refuses, and records that.
+    release was measured on other rows. ``prove`` loads the bytes that the bucket returned and measures their memory.
+    ``force`` promotes a candidate that the gate refuses, and records that.
 
-    Raises RefusedError (gate), InconclusiveError (unknown outcome), ReleaseError (the live release is damaged) or
-    BucketError. In all of them the pointer is what it was, except for InconclusiveError.
+    Raises RefusedError (gate), InconclusiveError (unknown outcome), ReleaseError (the live release is damaged, or the
+    candidate failed its proof) or BucketError. In all of them the pointer is what it was, except for InconclusiveError.
     """
-    manifest: bytes | None = None
-    digest = ""
+    digest, over_memory = "", list[str]()
     write_id = uuid.uuid4().hex
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         found = bucket.read_versioned(POINTER)
         generation = found[1] if found else 0
-        live = _live_release(bucket, found[0] if found else None, force)
+        current = _current_pointer(found[0] if found else None, force)
+        live = _live_release(bucket, current, force)
         if live is not None and _same(live, candidate):
             _write_mirrors(bucket, candidate, live.digest, report)
             return Outcome(False, live.version, live.digest)
-        refusal = _gate(candidate, live, measure)
-        if refusal and not force:
-            raise RefusedError(refusal)
-        if manifest is None:
-            manifest = _upload(bucket, candidate, report)
-            digest = sha256(manifest)
+        refusals = quality_refusals(candidate, live, limits, measure)
+        _refuse(refusals, force)
+        if not digest:
+            entries = _upload(bucket, candidate, write_id, report)
+            proof = prove({name: _read_back(bucket, entry) for name, entry in entries.items()}, candidate.facts)
+            over_memory = memory_refusals(proof, limits)
+            _refuse(over_memory, force)
+            digest = _write_manifest(bucket, candidate, entries, proof)
+        refusals += over_memory
         pointer = Pointer(
-            version=live.version + 1 if live else 1,
+            version=current.version + 1 if current else 1,
             manifest=digest,
             write_id=write_id,
             updated=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
+            reason="; ".join(refusals) if refusals else "passed the quality gate",
             fingerprint=candidate.fingerprint,
-            previous=live.digest if live else None,
-            forced=bool(refusal),
-            history=live.pointer.promotions()[:HISTORY] if live else (),
+            previous=current.manifest if current else None,
+            forced=bool(refusals),
+            history=current.promotions()[:HISTORY] if current else (),
         )
         if _swap(bucket, pointer, generation):
-            report(f"release {pointer.version} is live: manifest {digest[:12]}")
+            forced = f", forced although {pointer.reason}" if refusals else ""
+            report(f"release {pointer.version} is live: manifest {digest[:12]}{forced}")
             _write_mirrors(bucket, candidate, digest, report)
             return Outcome(True, pointer.version, digest)
         report("another publisher was faster; comparing with its release")
+        time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311 - apart from the others, not secret
     raise BucketError(f"cannot publish to gs://{bucket.name}: {_ATTEMPTS} other publishers were faster; try again")
 
 
-def _live_release(bucket: Bucket, pointer: bytes | None, force: bool) -> Release | None:
-    """Return the live release with its model bytes verified, or None if there is none."""
+def _refuse(refusals: list[str], force: bool) -> None:
+    if refusals and not force:
+        raise RefusedError(f"{'; '.join(refusals)}; or promote it all the same with --force")
+
+
+def _current_pointer(stored: bytes | None, force: bool) -> Pointer | None:
+    """Return the pointer as it is stored, or None if there is none (or, forced, if it cannot be read)."""
+    if stored is None:
+        return None
+    try:
+        return Pointer.from_bytes(stored)
+    except ReleaseError as error:
+        if force:
+            return None
+        raise ReleaseError(f"the live release cannot be compared with: {error}; --force replaces it") from error
+
+
+def _live_release(bucket: Bucket, pointer: Pointer | None, force: bool) -> Release | None:
+    """Return the live release with its model bytes verified, or None if there is none (or, forced, if it is damaged)."""
     if pointer is None:
         return None
     try:
-        return load_release(bucket.read, pointer=Pointer.from_bytes(pointer))
+        return load_release(bucket.read, pointer=pointer)
     except ReleaseError as error:
         if force:
             return None
@@ -142,34 +176,21 @@ def _same(live: Release, candidate: Candidate) -> bool:
     return same_inputs and live.files["model.onnx"] == candidate.files["model.onnx"]
 
 
-def _gate(candidate: Candidate, live: Release | None, measure: Callable[[Release], float] | None) -> str | None:
-    """Return why the candidate must not replace the live release, or None if it may."""
-    if live is None:
-        return None
-    metrics = live.manifest.get("metrics", {})
-    if metrics.get("held_out") == candidate.facts["metrics"]["held_out"]:
-        before = float(metrics["accuracy"])
-    elif measure is not None:
-        before = measure(live)
-    else:
-        return "the live release was measured on other held-out rows; --force promotes the candidate all the same"
-    if candidate.accuracy >= before - TOLERANCE:
-        return None
-    return (
-        f"the candidate's accuracy {candidate.accuracy:.2%} is more than {TOLERANCE:.1%} below the {before:.2%} of "
-        f"live release {live.version}; train on more samples, or promote it all the same with --force"
-    )
+def _upload(
+    bucket: Bucket, candidate: Candidate, write_id: str, report: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Upload the files and return their entries in the manifest.
 
-
-def _upload(bucket: Bucket, candidate: Candidate, report: Callable[[str], None]) -> bytes:
-    """Upload the files, read them back, upload the manifest, and return its bytes."""
+    A file that an old release left behind may just be being pruned, so it is not built upon: another copy is made.
+    """
     entries = {}
     for name, data in candidate.files.items():
         digest = sha256(data)
         path = blob_path(digest, name)
-        generation = bucket.create(path, data, "application/octet-stream")
-        if bucket.read(path) != data:
-            raise BucketError(f"gs://{bucket.name}/{path} does not read back as it was written; publish again")
+        generation = bucket.create(path, data, "application/octet-stream", REUSE_SECONDS)
+        if generation is None:
+            path = blob_path(digest, f"{write_id}/{name}")
+            generation = bucket.create(path, data, "application/octet-stream")
         entries[name] = {
             "path": path,
             "size": len(data),
@@ -178,9 +199,29 @@ def _upload(bucket: Bucket, candidate: Candidate, report: Callable[[str], None])
             "generation": str(generation),
         }
         report(f"uploaded to gs://{bucket.name}/{path} ({len(data) / 1e6:.1f} MB)")
-    manifest = canonical_json({"schema": SCHEMA, **candidate.facts, "files": entries})
-    bucket.create(manifest_path(sha256(manifest)), manifest, "application/json")
-    return manifest
+    return entries
+
+
+def _read_back(bucket: Bucket, entry: Mapping[str, Any]) -> bytes:
+    """Return what the bucket now holds of a file, if it is what was sent."""
+    data = bucket.read(entry["path"], int(entry["generation"]))
+    if sha256(data) != entry["sha256"]:
+        raise BucketError(f"gs://{bucket.name}/{entry['path']} does not read back as it was written; publish again")
+    return data
+
+
+def _write_manifest(
+    bucket: Bucket, candidate: Candidate, entries: Mapping[str, Mapping[str, Any]], proof: Proof
+) -> str:
+    """Write the manifest, read it back, and return its SHA-256: the identity of the release."""
+    memory = {**dataclasses.asdict(proof), "serving_bytes": proof.serving_bytes}
+    manifest = canonical_json({"schema": SCHEMA, **candidate.facts, "memory": memory, "files": entries})
+    digest = sha256(manifest)
+    path = manifest_path(digest)
+    generation = bucket.create(path, manifest, "application/json")
+    if bucket.read(path, generation) != manifest:
+        raise BucketError(f"gs://{bucket.name}/{path} does not read back as it was written; publish again")
+    return digest
 
 
 def _swap(bucket: Bucket, pointer: Pointer, generation: int) -> bool:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a release is in the bucket, and how to read one safely. Standard library only; writing is in ``ml.publishing``.
 
-    blobs/sha256/<digest>/<file>   a file of a release, create-only
+    blobs/sha256/<digest>/…        a file of a release, create-only
     manifests/<sha256>.json        lists the files with size and digest, create-only, named by its own digest
     current.json                   the pointer: names the live manifest; replaced by compare-and-swap
     model.joblib, …                mirrors at the root for people and older clients; nothing here reads them
@@ -46,6 +46,9 @@ class Promotion:
     manifest: str  # SHA-256 of the manifest
     write_id: str  # names the one write that made it
     updated: str  # UTC, ISO 8601
+    action: str = "publish"  # or promote, rollback
+    reason: str = ""  # why, in words; what the quality gate said if it was forced
+    forced: bool = False  # promoted although the quality gate said no
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,6 @@ class Pointer(Promotion):
 
     fingerprint: str = ""  # of the run that trained the live release
     previous: str | None = None  # SHA-256 of the manifest that was live before
-    action: str = "publish"
-    forced: bool = False  # promoted although the quality gate said no
     history: tuple[Promotion, ...] = ()
 
     def to_bytes(self) -> bytes:
@@ -67,20 +68,11 @@ class Pointer(Promotion):
         """Read a pointer; raise ReleaseError if it is not one."""
         document = _parse(data, POINTER)
         try:
-            history = tuple(
-                Promotion(entry["version"], entry["manifest"], entry["write_id"], entry["updated"])
-                for entry in document.get("history", ())
-            )
             pointer = cls(
-                version=document["version"],
-                manifest=document["manifest"],
-                write_id=document["write_id"],
-                updated=document["updated"],
+                **_promotion(document),
                 fingerprint=document["fingerprint"],
                 previous=document.get("previous"),
-                action=document.get("action", "publish"),
-                forced=document.get("forced", False),
-                history=history,
+                history=tuple(Promotion(**_promotion(entry)) for entry in document.get("history", ())),
             )
         except (KeyError, TypeError) as error:
             raise ReleaseError(f"{POINTER} is not a pointer: {type(error).__name__} {error}") from error
@@ -90,7 +82,7 @@ class Pointer(Promotion):
 
     def promotions(self) -> tuple[Promotion, ...]:
         """Return the live promotion and those before it, latest first."""
-        return (Promotion(self.version, self.manifest, self.write_id, self.updated), *self.history)
+        return (Promotion(**_promotion(asdict(self))), *self.history)
 
 
 @dataclass(frozen=True)
@@ -178,7 +170,9 @@ def read_file(read: Read, manifest: Mapping[str, Any], name: str) -> bytes:
     size = entry.get("size")
     if not isinstance(size, int) or size > MAX_FILE_BYTES:
         raise ReleaseError(f"{name} is said to have {size} bytes, more than the {MAX_FILE_BYTES} that a reader accepts")
-    path = blob_path(entry["sha256"], name)
+    path = str(entry.get("path") or blob_path(entry["sha256"], name))
+    if not path.startswith(blob_path(entry["sha256"], "")):
+        raise ReleaseError(f"the manifest names {path} for {name}, which is not where a file of that SHA-256 lives")
     data = read(path)
     if len(data) != size or sha256(data) != entry["sha256"]:
         raise ReleaseError(
@@ -195,6 +189,12 @@ def load_release(read: Read, names: tuple[str, ...] = ("model.onnx",), pointer: 
     pointer = pointer or read_pointer(read)
     manifest = read_manifest(read, pointer.manifest)
     return Release(pointer, manifest, {name: read_file(read, manifest, name) for name in names})
+
+
+def _promotion(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a promotion; those that an older release of this code did not write get their default."""
+    optional = {name: document[name] for name in ("action", "reason", "forced") if name in document}
+    return {name: document[name] for name in ("version", "manifest", "write_id", "updated")} | optional
 
 
 def _parse(data: bytes, path: str) -> dict[str, Any]:

@@ -58,4 +58,6 @@ def client_environment(settings: Settings, identity: str = "deployer") -> dict[s
         "CLOUDSDK_PROXY_TYPE": "http",
         "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
         "CLOUDSDK_PROXY_PORT": str(settings.frontdoor_port),
+        # gcloud names the account on the VM after the local user, and Debian's images at Google let no root in.
+        "LOGNAME": "engineer",
     }

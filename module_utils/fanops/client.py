@@ -95,8 +95,9 @@ class Client:
         body: dict[str, Any] | None = None,
         repeatable: bool | None = None,
         read_timeout: float = 60.0,
+        content: tuple[bytes, str] | None = None,
     ) -> Any:
-        """One call; returns the response as the session gave it.
+        """One call; returns the response as the session gave it. ``content`` is a body that is not JSON, and its type.
 
         429, 5xx and broken connections are retried with growing pauses when the call may be repeated: by default every
         verb except POST. Raises GoogleApiError; its ``attempts`` says how often the call was sent.
@@ -104,11 +105,14 @@ class Client:
         may_repeat = method in REPEATABLE_VERBS if repeatable is None else repeatable
         patient_until = self.clock() + self.patience
         attempt = 0
+        sent: dict[str, Any] = {"params": params, "json": body}
+        if content is not None:
+            sent = {"params": params, "data": content[0], "headers": {"Content-Type": content[1]}}
         while True:
             attempt += 1
             pause = min(MAX_PAUSE, 0.5 * 2**attempt) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
             try:
-                response = self._send(method, url, attempting, read_timeout, params=params, json=body)
+                response = self._send(method, url, attempting, read_timeout, **sent)
             except GoogleApiError as problem:
                 error = problem
             else:

@@ -33,6 +33,10 @@ class Plan:
         self.actions.append((name, action))
 
 
+#: Actions that leave a resource as it is described, and only switch it on or off.
+POWER_ACTIONS = frozenset({"start", "stop", "resume"})
+
+
 @dataclass
 class Outcome:
     """What a module returns."""
@@ -41,6 +45,8 @@ class Outcome:
     resource: dict[str, Any] | list[dict[str, Any] | None] | None
     plan: Plan
     warnings: list[str]
+    #: Per resource: its name, what is done to it, and the actions.
+    rows: list[dict[str, Any]]
 
     def result(self, key: str) -> dict[str, Any]:
         """Arguments for ``exit_json``; the resource is returned as ``key``."""
@@ -49,6 +55,7 @@ class Outcome:
             "changed": self.changed,
             key: self.resource,
             "actions": [name for name, _action in self.plan.actions],
+            "plan": self.rows,
             "diff": {"before": differences.before, "after": differences.after},
             **self.plan.extra,
         }
@@ -157,7 +164,25 @@ def reconcile(resource: Resource, state: str, *, check_mode: bool) -> Outcome:
         final = _final(resource, state, created=current is None)
     else:
         final = current
-    return Outcome(changed, final, plan, [*warnings, *plan.warnings, *client.warnings])
+    found_warnings = [*warnings, *plan.warnings, *client.warnings]
+    row = {
+        "resource": resource.title,
+        "change": change_of(plan, state, existed=current is not None),
+        "actions": [name for name, _action in plan.actions],
+    }
+    return Outcome(changed, final, plan, found_warnings, [row])
+
+
+def change_of(plan: Plan, state: str, *, existed: bool) -> str:
+    """Return what the plan's actions amount to: none, create, update, delete, or power (switched on or off)."""
+    names = {name for name, _action in plan.actions}
+    if not names:
+        return "none"
+    if state == "absent":
+        return "delete"
+    if not existed:
+        return "create"
+    return "power" if names <= POWER_ACTIONS else "update"
 
 
 def reconcile_all(resources: Sequence[Resource], state: str, *, check_mode: bool) -> Outcome:
@@ -165,18 +190,24 @@ def reconcile_all(resources: Sequence[Resource], state: str, *, check_mode: bool
 
     The outcome's ``resource`` is the list of theirs; differences are told apart by the resources' titles.
     """
-    plan, found, warnings = Plan(), [], []
+    plan, parts = Plan(), []
     for resource in resources:
         outcome = reconcile(resource, state, check_mode=check_mode)
-        found.append(outcome.resource)
-        warnings += outcome.warnings
+        parts.append(outcome)
         plan.actions += outcome.plan.actions
         for option in outcome.plan.differences.options:
             differences = outcome.plan.differences
             plan.differences.add(
                 f"{resource.title}: {option}", differences.after.get(option), differences.before.get(option)
             )
-    return Outcome(bool(plan.actions), found, plan, list(dict.fromkeys(warnings)))
+    warnings = list(dict.fromkeys(warning for part in parts for warning in part.warnings))
+    return Outcome(
+        bool(plan.actions),
+        [part.resource for part in parts],
+        plan,
+        warnings,
+        rows=[row for part in parts for row in part.rows],
+    )
 
 
 def _run(resource: Resource, state: str, action: Callable[[], Any]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,23 @@ VM = f"{COMPUTE}/zones/us-central1-a/instances/ml-training-vm"
 FIREWALL = f"{COMPUTE}/global/firewalls/fanops-m4-allow-ssh"
 BUCKET = "https://storage.googleapis.com/storage/v1/b/fanops-m4-models"
 Row = Callable[..., None]
+HEADING, COMMAND = "Identities hold what they use", "make prove-identity"
+TABLES = {
+    "test_1_nothing_that_is_granted_is_unused": ("identity", "permissions granted", "exercised", "unused"),
+    "test_2_without_any_one_permission_site_fails_naming_it": (
+        "identity",
+        "permissions",
+        "site.yml named it",
+        "slowest",
+    ),
+    "test_3_without_any_one_permission_the_training_fails_naming_it": ("taken away", "exit code", "named", "after"),
+    "test_4_without_its_permission_the_function_cannot_serve_and_says_why": (
+        "taken away",
+        "exit code",
+        "named",
+        "after",
+    ),
+}
 # Asked by Google's own storage client, which goes on without an answer.
 PROBES = {"storage.buckets.get"}
 
@@ -54,6 +72,13 @@ def drift(owner: Owner) -> None:
     owner.call("PATCH", f"{VM}/updateShieldedInstanceConfig", {"enableSecureBoot": False})
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 def as_deployer(cloud: Rehearsal, url: str) -> int:
     """One GET with the deployer's key, as gcloud makes it."""
     program = (
@@ -80,6 +105,15 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     assert "missing main.py" in play(cloud, "playbooks/deploy_function.yml", "-e", broken, fine=False)
     play(cloud, "site.yml")
     play(cloud, "playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm")
+    play(cloud, "playbooks/show_costs.yml")
+    # What a VM may leave behind: a disk, and an address that somebody reserved for it.
+    labels = {"app": "fanops-m4", "managed-by": "ansible"}
+    play(cloud, "playbooks/start_vm.yml")
+    owner.call("POST", f"{VM}/setDiskAutoDelete?autoDelete=false&deviceName=persistent-disk-0")
+    owner.call("DELETE", VM)
+    wait_until(lambda: cloud.status()["instances"] == {})
+    owner.call("POST", f"{COMPUTE}/regions/us-central1/addresses", {"name": "left", "labels": labels})
+    play(cloud, "playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
     reports = cloud.rehearsal("permissions", "--output", "json").json
     for email in (DEPLOYER, TRAINER, SERVER):
         report = reports[email]

@@ -14,6 +14,12 @@ from tests.rehearsal.owner import Owner
 
 pytestmark = pytest.mark.timeout(1800)
 Row = Callable[..., None]
+HEADING, COMMAND = "Trouble is survived, or ends in one line", "make prove-trouble"
+TABLES = {
+    "test_a_run_from_nothing_survives": ("trouble", "met", "site.yml", "longer than without"),
+    "test_a_grant_that_never_counts_ends_after_the_patience": ("trouble", "met", "last line", "after"),
+    "test_what_cannot_be_survived_ends_in_one_line": ("trouble", "met", "last line", "after"),
+}
 
 
 def set_trouble(cloud: Rehearsal, *knob: str) -> None:

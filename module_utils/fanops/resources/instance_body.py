@@ -103,6 +103,8 @@ def insert_body(project: str, options: dict[str, Any], image: dict[str, Any]) ->
     values = wanted(options)
     if values["labels"]:
         body["labels"] = values["labels"]
+        # A disk that should ever outlive its VM is found, and its cost explained, by the same labels.
+        disk["initializeParams"]["labels"] = values["labels"]
     if values["metadata"]:
         body["metadata"] = {"items": _items(values["metadata"])}
     if values["tags"]:

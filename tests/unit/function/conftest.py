@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,14 +16,13 @@ sys.path.insert(0, str(ROOT / "tests" / "unit" / "ml"))
 
 from model_fixtures import BUCKET, candidates, client, forests, storage_url  # noqa: E402, F401
 
+from tests.running_function import lay_out  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory) -> Path:
     """A folder with what the archive of the function holds."""
-    folder = tmp_path_factory.mktemp("deployed")
-    shutil.copytree(ROOT / "ml", folder / "ml", ignore=shutil.ignore_patterns("function", "__pycache__"))
-    shutil.copy(ROOT / "ml" / "function" / "main.py", folder)
-    return folder
+    return lay_out(tmp_path_factory.mktemp("deployed"))
 
 
 @pytest.fixture
@@ -37,8 +35,13 @@ def start(deployed, client, storage_url, monkeypatch) -> Iterator[Callable[..., 
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
         for name, value in {"MODEL_BUCKET": BUCKET, "MODEL_REFRESH_SECONDS": "0", **environment}.items():
             monkeypatch.setenv(name, value)
-        return functions_framework.create_app("recommend_sponsor", str(deployed / "main.py")).test_client()
+        for path in deployed.glob("*.py"):  # settings are read when the modules are
+            sys.modules.pop(path.stem, None)
+        app = functions_framework.create_app("recommend_sponsor", str(deployed / "main.py"))
+        sys.modules[
+            "state"
+        ].LIVE.patience = 30  # a new release is there with the next request, however slow the machine
+        return app.test_client()
 
     yield starter
     sys.path[:] = path
-    sys.modules.pop("main", None)

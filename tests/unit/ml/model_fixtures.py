@@ -20,8 +20,11 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from ml import dataset, forest
+from ml.bucket import Bucket
 from ml.features import COLUMNS
+from ml.gate import Proof
 from ml.onnx_export import to_onnx
+from ml.publishing import Outcome, publish
 from ml.releases import Candidate
 from ml.sponsors import CLASSES
 from ml.train import golden_rows
@@ -41,8 +44,9 @@ def grown(samples: int, seed: int, jobs: int = 1):
 
 def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
     """Return ``trained`` as a candidate whose run is called ``name``; its accuracy is taken on trust."""
-    buffer = io.BytesIO()
+    buffer, columns = io.BytesIO(), io.BytesIO()
     joblib.dump(trained, buffer, compress=3)
+    joblib.dump(list(COLUMNS), columns, compress=3)
     facts = {
         "fingerprint": {"fingerprint": hashlib.sha256(name.encode()).hexdigest()},
         "created": "2026-11-01T10:00:00+00:00",
@@ -51,8 +55,17 @@ def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
         "golden": golden_rows(trained),
         "metrics": {"accuracy": accuracy, "ceiling": 0.9, "rows": 1, "held_out": "same"},
     }
-    files = {"model.joblib": buffer.getvalue(), "model_columns.joblib": b"columns", "model.onnx": to_onnx(trained)}
+    files = {
+        "model.joblib": buffer.getvalue(),
+        "model_columns.joblib": columns.getvalue(),
+        "model.onnx": to_onnx(trained),
+    }
     return Candidate(files, facts)
+
+
+def publish_unproven(bucket: Bucket, candidate: Candidate, **options) -> Outcome:
+    """Publish without the two processes that load the model: for tests of the protocol, whose files hold no model."""
+    return publish(bucket, candidate, prove=lambda files, facts: Proof(0, 0, 0), **options)
 
 
 @pytest.fixture(scope="session")

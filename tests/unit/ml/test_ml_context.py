@@ -68,7 +68,7 @@ def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw):
     [
         ("match_minute", 121, "match_minute must be an integer from 0 to 120, got 121"),
         ("match_minute", 45.5, "match_minute must be an integer from 0 to 120, got 45.5"),
-        ("match_minute", "45", "match_minute must be an integer from 0 to 120, got '45'"),
+        ("match_minute", "45", 'match_minute must be an integer from 0 to 120, got "45"'),
         ("match_minute", True, "match_minute must be an integer from 0 to 120, got true"),
         pytest.param(
             "match_minute",
@@ -78,13 +78,18 @@ def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw):
         ),
         ("temperature", float("nan"), "temperature must be a number from -30 to 60, got nan"),
         ("crowd_density", 1.01, "crowd_density must be a number from 0 to 1, got 1.01"),
-        ("zone", "vip", "zone must be one of VIP, North, South, East, West, got 'vip'"),
+        ("zone", "vip", 'zone must be one of VIP, North, South, East, West, got "vip"'),
         (
             "event",
             ["Goal"],
             "event must be one of None, Goal, Card, VAR, Halftime, Kickoff, FinalWhistle, got an array",
         ),
-        ("minute", 3, "minute is not a member of a context"),
+        (
+            "minute",
+            3,
+            "minute is not a member of a context: send only match_minute, score_diff, temperature, crowd_density, zone, event; "
+            "got 3",
+        ),
     ],
 )
 def test_a_refusal_says_what_is_allowed_and_what_was_sent(member, value, message):

@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: model_release
+short_description: Choose which model release is live
+description:
+  - Swaps the pointer C(current.json) to a release that is in the bucket already, by one compare-and-swap. Nothing is
+    trained.
+  - Manifest and files are checked before. A lost answer is told apart from a lost race by the write-id in the pointer.
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the change without making it.
+  diff_mode:
+    support: full
+    description: Returns what differs, before and after.
+options:
+  bucket:
+    description: The bucket of the releases.
+    type: str
+    required: true
+  release:
+    description:
+      - A version, the beginning of a manifest's SHA-256 (6 characters or more), or V(previous), the release that was
+        live before this one. After a rollback V(previous) is one further back.
+    type: str
+    required: true
+  action:
+    description:
+      - V(promote) asks the quality gate (accuracy floor, no regression, schema, memory of the function).
+      - V(rollback) does not, since the live release is what is wrong.
+    type: str
+    choices: [promote, rollback]
+    default: promote
+  reason:
+    description: Why, for those who read the history later.
+    type: str
+    default: ""
+  force:
+    description: Promote it although the gate refuses. The pointer records that.
+    type: bool
+    default: false
+  accuracy_floor:
+    description: The least accuracy (0 to 1) on the held-out rows.
+    type: float
+    default: 0.6
+  function_memory:
+    description: Memory of an instance of the function, such as V(512Mi).
+    type: str
+    default: 512Mi
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Go back to the release before
+  model_release:
+    bucket: fanops-m4-models
+    release: previous
+    action: rollback
+    reason: Sidi Ali is shown in the snow
+
+- name: Promote a candidate
+  model_release:
+    bucket: fanops-m4-models
+    release: 3f9a1c22
+"""
+
+RETURN = r"""
+pointer:
+  description: The pointer as it is afterwards. In check mode, what it would be.
+  returned: success
+  type: dict
+  sample: {version: 8, manifest: 3f9a…, action: rollback, forced: false, previous: 77be…}
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
+from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.resources.release import LiveRelease
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "bucket": {"type": "str", "required": True},
+    "release": {"type": "str", "required": True},
+    "action": {"type": "str", "choices": ["promote", "rollback"], "default": "promote"},
+    "reason": {"type": "str", "default": ""},
+    "force": {"type": "bool", "default": False},
+    "accuracy_floor": {"type": "float", "default": 0.6},
+    "function_memory": {"type": "str", "default": "512Mi"},
+    "timeout": {"type": "int", "default": 60},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS)
+    with errors_reported(module):
+        release = LiveRelease(make_client(module), module.params)
+        exit_with(module, reconcile(release, "present", check_mode=module.check_mode), "pointer")
+
+
+if __name__ == "__main__":
+    main()
