@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import google_crc32c
 import requests
@@ -99,6 +100,20 @@ class Bucket:
                     continue  # replaced between the two requests
                 return data, int(blob.generation)
         raise BucketError(f"cannot read gs://{self.name}/{path}: it was replaced in each of 10 attempts; try again")
+
+    def describe(self, path: str) -> tuple[int, str]:
+        """Return generation and CRC32C (base64) of an object; raise BucketError if there is none."""
+        with self._explained(f"look at {path}"):
+            blob = self._bucket.get_blob(path, timeout=self._timeout, retry=self._retry)
+            if blob is None:
+                raise api.NotFound(path)
+            return int(blob.generation), str(blob.crc32c)
+
+    def download(self, path: str, generation: int, target: Path) -> None:
+        """Write this generation of an object to the file ``target``, its checksum compared, never whole in memory."""
+        with self._explained(f"download {path}"):
+            blob = self._bucket.blob(path, generation=generation)
+            blob.download_to_filename(str(target), timeout=self._timeout, retry=self._retry, checksum="crc32c")
 
     def create(self, path: str, data: bytes, content_type: str) -> int:
         """Create an object that must not change any more, and return its generation.
