@@ -46,9 +46,7 @@ def format_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="the same seed gives the same model (default %(default)s)",
     )
-    add(
-        "--output", type=Path, default=Path("model"), metavar="DIR", help="where the files go (default ./%(default)s)"
-    )
+    add("--output", type=Path, default=Path("model"), metavar="DIR", help="where the files go (default ./%(default)s)")
     add("--publish", metavar="gs://BUCKET", help="make the model the live release of this bucket")
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(
@@ -109,4 +107,6 @@ def _check_cluster(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"--workers must be at least 1, got {arguments.workers}", 2)
     missing = [n for n in ("ca.pem", "cert.pem", "key.pem") if not arguments.tls or not (arguments.tls / n).is_file()]
     if missing:
-        raise TrainingError(f"--tls must name a folder with ca.pem, cert.pem and key.pem; missing: {', '.join(missing)}", 2)
+        raise TrainingError(
+            f"--tls must name a folder with ca.pem, cert.pem and key.pem; missing: {', '.join(missing)}", 2
+        )

@@ -104,9 +104,8 @@ class Bucket:
     def describe(self, path: str) -> tuple[int, str]:
         """Return generation and CRC32C (base64) of an object; raise BucketError if there is none."""
         with self._explained(f"look at {path}"):
-            blob = self._bucket.get_blob(path, timeout=self._timeout, retry=self._retry)
-            if blob is None:
-                raise api.NotFound(path)
+            blob = self._bucket.blob(path)
+            blob.reload(timeout=self._timeout, retry=self._retry)
             return int(blob.generation), str(blob.crc32c)
 
     def download(self, path: str, generation: int, target: Path) -> None:

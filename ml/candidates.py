@@ -12,6 +12,7 @@ import joblib
 from ml.arguments import TrainingError
 from ml.evaluation import Evaluation, evaluate, golden_rows
 from ml.features import COLUMNS
+from ml.machines import return_freed_memory
 from ml.onnx_export import to_onnx
 from ml.progress import Log
 from ml.releases import (
@@ -33,23 +34,26 @@ if TYPE_CHECKING:
     from ml.bucket import Bucket
 
 
-def make_candidate(forest: RandomForestClassifier, source: Source, log: Log) -> tuple[Candidate, Evaluation]:
+def make_candidate(forest: RandomForestClassifier, source: Source, jobs: int, log: Log) -> tuple[Candidate, Evaluation]:
     """Convert the forest, prove that both forms agree, and measure the form that will serve on the held-out rows.
 
     Returns the candidate with its model files and what is known of it so far.
     """
+    return_freed_memory()  # the partitions'
     files = {
         "model.joblib": _dump(forest),
         "model_columns.joblib": _dump(list(COLUMNS)),
         "model.onnx": to_onnx(forest),
     }
+    return_freed_memory()  # the conversion's: its lists are several times the model
     golden = golden_rows(forest)
     model = Model(files["model.onnx"], CLASSES)
     try:
         model.prove(golden)
     except ReleaseError as error:
         raise TrainingError(f"the exported model is wrong, nothing was published: {error}") from error
-    evaluation = evaluate(model, source)
+    return_freed_memory()  # onnxruntime's, which parsed the model and made its own form of it
+    evaluation = evaluate(model, source, jobs)
     metrics = evaluation.metrics
     best = ""
     if metrics["ceiling"] is not None:

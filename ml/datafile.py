@@ -31,7 +31,9 @@ def open_data(data: str, identity: Mapping[str, str], folder: Path, log: Log) ->
         if data.startswith("gs://"):
             path.unlink(missing_ok=True)
     if result.rows < SMALLEST_ROWS:
-        raise DataError(f"{data} has {sum(result.chunks)} rows; {SMALLEST_ROWS} to train on are the least, and a tenth is held out")
+        raise DataError(
+            f"{data} has {sum(result.chunks)} rows; {SMALLEST_ROWS} to train on are the least, and a tenth is held out"
+        )
     log(f"data: {result.title} read and checked")
     return result
 

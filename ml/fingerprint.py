@@ -54,9 +54,7 @@ def data_identity(data: str) -> dict[str, str]:
     return {"format": Path(data).name.partition(".")[2].lower(), "sha256": digest.hexdigest()}
 
 
-def fingerprint(
-    samples: int, seed: int, root: Path = ROOT, data: Mapping[str, str] | None = None
-) -> dict[str, str]:
+def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the fingerprint of a run and of its four parts, as SHA-256 in hex.
 
     ``data`` is the identity of a data file; with it, ``samples`` does not count, since all of its rows are used.

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 Trees = list["DecisionTreeClassifier"]
 
 
+class EngineError(Exception):
+    """The engine cannot go on; the message says why and what to do."""
+
+
 class Engine(Protocol):
     """Who does the tasks."""
 
@@ -32,7 +36,9 @@ class Engine(Protocol):
     def title(self) -> str:
         """The engine in words, for a log line."""
 
-    def run(self, source: Source, shares: Iterable[Share], seed: int, progress: Progress) -> Iterator[tuple[int, bytes]]:
+    def run(
+        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress
+    ) -> Iterator[tuple[int, bytes]]:
         """Yield (index, packed trees) of every share, in any order, and count trees and rows in ``progress``."""
 
 
@@ -53,7 +59,9 @@ class Threads:
         self._jobs = jobs
         self.title = f"{jobs} thread{'s' * (jobs > 1)}"
 
-    def run(self, source: Source, shares: Iterable[Share], seed: int, progress: Progress) -> Iterator[tuple[int, bytes]]:
+    def run(
+        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress
+    ) -> Iterator[tuple[int, bytes]]:
         """Yield the packed trees of each share as they are finished."""
         shares = list(shares)
         if len(shares) == 1:  # all threads on the one partition

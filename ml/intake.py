@@ -18,8 +18,8 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from ml.context import FIELDS, Field
-from ml.spool import RECORD, Records
 from ml.sponsors import CLASSES
+from ml.spool import RECORD, Records
 
 SPONSOR = Field("sponsor", "the sponsor that was shown", str, None, values=CLASSES)
 COLUMNS = (*FIELDS, SPONSOR)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +60,12 @@ def memory_budget(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgrou
         cached = max(_entry(stat, "file"), _entry(stat, "total_cache"))
         budget = min(budget, limit - max(0, used - cached - mine))
     return budget
+
+
+def return_freed_memory() -> None:
+    """Give the kernel back what was freed. glibc keeps it, and the next step would grow the process beside it."""
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _groups(proc: Path, groups: Path) -> list[Path]:

@@ -23,8 +23,12 @@ _SAMPLE_ROWS = 4_000
 # Measured with ``make bench-training``, which compares predictions with what was then taken; see benchmarks/training.py.
 BYTES_A_ROW = 220  # of a partition: features, labels, weights, and what scikit-learn keeps beside them while it grows
 BYTES_A_NODE = 64 + 8 * 12  # of a tree in memory: the node, and a share for each of 12 classes
-FINISH_BYTES = 110 * 2**20  # libraries that are loaded at the end (ONNX, onnxruntime, matplotlib), and a chunk to measure
-FINISH_BYTES_A_NODE = 700  # the forest written to files, converted, loaded and drawn
+CONVERT_BYTES, CONVERT_BYTES_A_NODE = 40 * 2**20, 700  # the forest turned into ONNX and loaded by onnxruntime
+REPORT_BYTES, REPORT_BYTES_A_NODE = (
+    112 * 2**20,
+    130,
+)  # all libraries, the loaded model, a chunk to measure, the pictures
+MARGIN = 1.03
 FINISH_SECONDS = 4.0
 ONNX_BYTES_A_NODE = 36
 JOBLIB_BYTES_A_NODE = 30
@@ -81,9 +85,10 @@ def predict(source: Source, seed: int, jobs: int, workers: int = 0) -> Predictio
     nodes = sum(share.trees * (2 * forest.leaves(share.rows) - 1) for share in shares)
     threads = min(jobs, len(shares)) if len(shares) > 1 else 1
     growing = 0 if workers else threads * shares[0].rows * BYTES_A_ROW
-    finishing = FINISH_BYTES + nodes * FINISH_BYTES_A_NODE
+    finishing = max(CONVERT_BYTES + nodes * CONVERT_BYTES_A_NODE, REPORT_BYTES + nodes * REPORT_BYTES_A_NODE)
+    peak = memory_bytes("VmRSS") + nodes * BYTES_A_NODE + max(growing, finishing)
     return Prediction(
-        memory=memory_bytes("VmRSS") + nodes * BYTES_A_NODE + max(growing, finishing),
+        memory=int(peak * MARGIN),
         seconds=seconds / (workers or jobs) + FINISH_SECONDS,
         onnx=nodes * ONNX_BYTES_A_NODE,
         joblib=nodes * JOBLIB_BYTES_A_NODE,

@@ -9,6 +9,7 @@ partition is. Neither writing nor reading ever has more than a chunk and a parti
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -135,7 +136,7 @@ class Spool:
                 yield Chunk(*_decode(self._read([(start, 0, take)])), ceiling=None)
 
     def _starts(self) -> list[int]:
-        return np.cumsum([0, *self.chunks[:-1]]).tolist()
+        return list(itertools.accumulate(self.chunks[:-1], initial=0))
 
     def _slices(self, share: Share) -> Iterator[tuple[int, int, int]]:
         """Yield (first row of the chunk, from, to) of the share in every chunk."""

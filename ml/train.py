@@ -22,6 +22,8 @@ from ml.progress import Log, memory_bytes
 
 if TYPE_CHECKING:
     from ml.bucket import Bucket
+    from ml.checkpoints import Checkpoints
+    from ml.forest import Share
     from ml.growth import Engine
     from ml.prediction import Prediction
     from ml.releases import Candidate
@@ -77,20 +79,16 @@ class Run:
         from ml.checkpoints import Checkpoints
         from ml.features import COLUMNS
         from ml.forest import assemble
-        from ml.growth import grow_forest
 
         log(f"samples: {source.title}; features encoded ({len(COLUMNS)} dimensions) a partition at a time")
         prediction = _predict(source, arguments, log)
-        engine = _open_engine(arguments, prediction, names)
+        engine = _open_engine(arguments, prediction)
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])
-        try:
-            trees, shares = grow_forest(source, arguments.seed, engine, log, checkpoints)
-        except OSError as error:
-            raise TrainingError(f"the training stopped: {error}; free space in {arguments.output}") from error
+        trees, shares = self._grow(source, engine, checkpoints)
         from ml.candidates import live_manifest, make_candidate, publish_candidate, save
 
         forest = assemble(trees)
-        candidate, evaluation = make_candidate(forest, source, log)
+        candidate, evaluation = make_candidate(forest, source, prediction.jobs, log)
         candidate.facts.update(
             fingerprint=names,
             samples=source.rows,
@@ -106,6 +104,18 @@ class Run:
             publish_candidate(bucket, candidate, source, arguments.force, log)
         checkpoints.clear()
         log(f"finished in {log.seconds:.1f} s, peak memory {memory_bytes() / 2**20:.0f} MiB")
+
+    def _grow(self, source: Source, engine: Engine, checkpoints: Checkpoints) -> tuple[list[Any], list[Share]]:
+        from ml.growth import EngineError, grow_forest
+
+        try:
+            return grow_forest(source, self._arguments.seed, engine, self._log, checkpoints)
+        except EngineError as error:
+            raise TrainingError(str(error)) from error
+        except OSError as error:
+            raise TrainingError(
+                f"cannot keep finished partitions in {self._arguments.output}: {error.strerror}; free space, then run again"
+            ) from error
 
     def _with_report(self, candidate: Candidate, parts: tuple[Any, ...]) -> Candidate:
         """Return the candidate with its report, and with what the run took."""
@@ -192,7 +202,7 @@ def _predict(source: Source, arguments: argparse.Namespace, log: Log) -> Predict
     return prediction
 
 
-def _open_engine(arguments: argparse.Namespace, prediction: Prediction, names: dict[str, str]) -> Engine:
+def _open_engine(arguments: argparse.Namespace, prediction: Prediction) -> Engine:
     """Return who grows the trees."""
     if arguments.engine == "threads":
         from ml.growth import Threads
@@ -201,7 +211,7 @@ def _open_engine(arguments: argparse.Namespace, prediction: Prediction, names: d
     from ml.cluster import ClusterError, Dask
 
     try:
-        return Dask(arguments.scheduler, arguments.tls, arguments.workers, names["code"])
+        return Dask(arguments.scheduler, arguments.tls, arguments.workers)
     except ClusterError as error:
         raise TrainingError(str(error)) from error
 

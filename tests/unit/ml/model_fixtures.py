@@ -24,7 +24,7 @@ from ml.features import COLUMNS
 from ml.onnx_export import to_onnx
 from ml.releases import Candidate
 from ml.sponsors import CLASSES
-from ml.train import golden_rows
+from ml.evaluation import golden_rows
 
 BUCKET = "models"
 
