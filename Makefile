@@ -71,6 +71,10 @@ test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
+.PHONY: bench-training
+bench-training: setup ## Training beside the plain way: table and benchmarks/results/training.json (about an hour)
+	@$(BIN)/python -m benchmarks.training
+
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)
 	@for name in bootstrap development; do \

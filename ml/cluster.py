@@ -55,7 +55,7 @@ class Dask:
     def __init__(self, scheduler: str, tls: Path, workers: int, wait_seconds: float = WAIT_SECONDS) -> None:
         self._address = scheduler
         try:
-            self._client: Any = Client(scheduler, security=security(tls), timeout=wait_seconds, set_as_default=False)
+            self._client: Any = Client(scheduler, security=security(tls), timeout=wait_seconds)
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterError(
                 f"cannot reach the scheduler {scheduler}: {error}; look at fanops-dask-scheduler.service there"

@@ -112,6 +112,11 @@ def fit(
     budget = memory_budget() if budget is None else budget
     while (prediction := predict(source, seed, jobs, workers)).memory > budget and jobs > 1:
         jobs -= 1
+    if max(prediction.onnx, prediction.joblib) > MAX_FILE_BYTES:
+        raise UnfitError(
+            f"the model would have about {max(prediction.onnx, prediction.joblib) / 2**20:.0f} MiB, and readers accept "
+            f"{MAX_FILE_BYTES / 2**20:.0f} MiB, whatever the machine; train on fewer samples"
+        )
     if prediction.memory > budget:
         raise UnfitError(
             f"this training needs about {prediction.memory / 2**20:.0f} MiB of memory and {budget / 2**20:.0f} MiB are "
@@ -122,10 +127,5 @@ def fit(
         raise UnfitError(
             f"this training needs about {prediction.seconds:,.0f} s and the limit is {time_limit:,.0f} s; raise "
             f"training_timeout_seconds, or: {suggest(memory=prediction.memory, vcpus=needed)}"
-        )
-    if max(prediction.onnx, prediction.joblib) > MAX_FILE_BYTES:
-        raise UnfitError(
-            f"the model would have about {max(prediction.onnx, prediction.joblib) / 2**20:.0f} MiB, and readers accept "
-            f"{MAX_FILE_BYTES / 2**20:.0f} MiB, whatever the machine; train on fewer samples"
         )
     return prediction

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -103,6 +104,7 @@ class Run:
         if bucket is not None:
             publish_candidate(bucket, candidate, source, arguments.force, log)
         checkpoints.clear()
+        shutil.rmtree(arguments.output / "data", ignore_errors=True)
         log(f"finished in {log.seconds:.1f} s, peak memory {memory_bytes() / 2**20:.0f} MiB")
 
     def _grow(self, source: Source, engine: Engine, checkpoints: Checkpoints) -> tuple[list[Any], list[Share]]:
