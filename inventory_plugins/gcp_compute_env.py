@@ -136,6 +136,7 @@ class InventoryModule(GcpComputeInventory):
         """
         try:
             super().parse(inventory, loader, path, cache)
+            self._forget_metadata(inventory)
         except GoogleAuthError as error:
             display.warning(f"No VM is listed: the Google credentials cannot be used ({_first_line(error)})")
         except AnsibleError as error:
@@ -145,6 +146,12 @@ class InventoryModule(GcpComputeInventory):
                 display.warning("No VM is listed: the Compute Engine API of the project is not enabled yet")
             else:
                 raise
+
+    def _forget_metadata(self, inventory: Any) -> None:
+        """Drop the variable with the VMs' metadata: no play needs it, people keep secrets there, and facts are shown and logged."""
+        name = f"{self.get_option('vars_prefix') or ''}metadata"
+        for host in inventory.hosts.values():
+            host.vars.pop(name, None)
 
     def _key_file_is_missing(self) -> bool:
         if self.get_option("auth_kind") != "serviceaccount" or self.get_option("service_account_contents"):

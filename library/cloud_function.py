@@ -155,6 +155,10 @@ content_hash:
   description: SHA-256 over the sources and settings, null for O(state=absent).
   returned: success
   type: str
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success

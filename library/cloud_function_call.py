@@ -33,6 +33,12 @@ options:
     description: The JSON object to send.
     type: dict
     default: {}
+  patience:
+    description:
+      - Seconds to go on asking a function that itself answers that it cannot serve yet (503 as V(application/problem+json)).
+      - Give more right after its account was granted access, for a grant can take minutes to count.
+    type: int
+    default: 10
   project:
     description:
       - The Google Cloud project id.
@@ -119,6 +125,7 @@ OPTIONS = {
     "name": {"type": "str", "required": True},
     "region": {"type": "str", "required": True},
     "body": {"type": "dict", "default": {}},
+    "patience": {"type": "int", "default": 10},
     "timeout": {"type": "int", "default": 60},
 }
 #: An instance that is just starting may turn requests away for a moment.
@@ -146,16 +153,21 @@ def find_url(client: Client, params: dict[str, Any]) -> str | None:
 
 
 def ask(url: str, params: dict[str, Any], token: str | None) -> tuple[Any, float]:
-    """POST the question; the response and its time in milliseconds. Repeated while an instance is starting."""
+    """POST the question; the response and its time in milliseconds.
+
+    Repeated while an instance is starting (``timeout``), or says that it cannot serve yet (``patience``).
+    """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    deadline = time.monotonic() + params["timeout"]
+    began = time.monotonic()
     while True:
         started = time.perf_counter()
         try:
             response = requests.post(url, json=params["body"], headers=headers, timeout=(10, params["timeout"]))
         except requests.RequestException as error:
             raise errors.from_transport(f"call function {params['name']}", url, error) from error
-        if response.status_code not in STARTING or time.monotonic() + 2 > deadline:
+        own = response.status_code == 503 and "problem+json" in response.headers.get("Content-Type", "")
+        limit = params["patience"] if own else params["timeout"]
+        if response.status_code not in STARTING or time.monotonic() + 2 > began + limit:
             return response, round((time.perf_counter() - started) * 1000, 1)
         time.sleep(2)
 

@@ -109,6 +109,10 @@ firewall:
   returned: success
   type: dict
   sample: {name: fanops-m4-ssh, sourceRanges: [203.0.113.7/32]}
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success

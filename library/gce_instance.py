@@ -30,6 +30,12 @@ options:
     description: The zone, such as V(us-central1-a).
     type: str
     required: true
+  fallback_zones:
+    description:
+      - Other zones it may be in. It is looked for there too, and made there when O(zone) has no machine of its type left.
+      - A stopped instance that cannot be started for that reason is deleted and made anew in another zone.
+    type: list
+    elements: str
   machine_type:
     description: The machine type, such as V(e2-micro). Required to create.
     type: str
@@ -193,6 +199,10 @@ needs_stop:
   type: list
   elements: str
   sample: [machine_type]
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -207,11 +217,13 @@ failure:
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
 from ansible.module_utils.fanops.reconciler import reconcile
 from ansible.module_utils.fanops.resources.instance import Instance
+from ansible.module_utils.fanops.resources.instance_body import shown
 
 OPTIONS = {
     **SHARED_OPTIONS,
     "name": {"type": "str", "required": True},
     "zone": {"type": "str", "required": True},
+    "fallback_zones": {"type": "list", "elements": "str"},
     "machine_type": {"type": "str"},
     "image_families": {"type": "list", "elements": "str"},
     "image_project": {"type": "str", "default": "debian-cloud"},
@@ -246,6 +258,7 @@ def main() -> None:
     with errors_reported(module):
         client = make_client(module, patient=True)
         outcome = reconcile(Instance(client, module.params), module.params["state"], check_mode=module.check_mode)
+        outcome.resource = shown(outcome.resource, module.params["metadata"] or {})
         exit_with(module, outcome, "instance")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: gce_instance_info
-short_description: Read a Compute Engine instance, its ssh host keys and its serial log
+short_description: Read a Compute Engine instance, its ssh host keys, its serial log and who switched it on and off
 description:
   - Returns the instance, and on request the ssh host keys that the guest published as guest attributes.
   - Host keys read through the authenticated API let ssh check strictly from the first connection on.
@@ -28,6 +28,10 @@ options:
     description: The zone.
     type: str
     required: true
+  fallback_zones:
+    description: Other zones to look for it in.
+    type: list
+    elements: str
   host_keys:
     description:
       - Whether to read the host keys. The instance must be running.
@@ -40,6 +44,10 @@ options:
     default: 180
   serial_port:
     description: Whether to read the serial log.
+    type: bool
+    default: false
+  history:
+    description: Whether to read when it was made, started, stopped and deleted, and by whom.
     type: bool
     default: false
   project:
@@ -101,6 +109,14 @@ serial_output:
   description: The last part of the serial log, null when not asked for.
   returned: success
   type: str
+history:
+  description:
+    - Events of the last weeks, oldest first, null when not asked for. Each has C(event) (created, started, stopped,
+      deleted), C(at), C(by) (an account, C(the guest) or C(Google)), C(zone), C(operation) and C(failed).
+    - The instance need not exist any more.
+  returned: success
+  type: list
+  elements: dict
 failure:
   description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
   returned: failure
@@ -109,18 +125,22 @@ failure:
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, compute_url, segment
+from ansible.module_utils.fanops.client import Client, basename, compute_url, segment
 from ansible.module_utils.fanops.errors import GoogleApiError
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.resources.instance_body import view
+from ansible.module_utils.fanops.resources.instance import locate
+from ansible.module_utils.fanops.resources.instance_body import shown, view
+from ansible.module_utils.fanops.resources.power_history import power_history
 
 OPTIONS = {
     **SHARED_OPTIONS,
     "name": {"type": "str", "required": True},
     "zone": {"type": "str", "required": True},
+    "fallback_zones": {"type": "list", "elements": "str"},
     "host_keys": {"type": "bool", "default": False},
     "host_keys_timeout": {"type": "int", "default": 180},
     "serial_port": {"type": "bool", "default": False},
+    "history": {"type": "bool", "default": False},
 }
 #: Bytes of serial log to read: enough for a boot.
 SERIAL_TAIL = 65536
@@ -168,12 +188,14 @@ def check_published(instance: dict[str, Any], title: str) -> None:
 
 def read(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     """All that was asked for."""
-    title = f"instance {params['name']} in {params['zone']}"
-    url = f"{compute_url(client.project)}/zones/{segment(params['zone'])}/instances/{segment(params['name'])}"
-    instance = client.find(url, attempting=f"read {title}")
-    result: dict[str, Any] = {"instance": instance, "host_keys": [], "serial_output": None}
+    instance = locate(client, params["name"], [params["zone"], *(params["fallback_zones"] or [])])
+    history = power_history(client, params["name"]) if params["history"] else None
+    result: dict[str, Any] = {"instance": shown(instance), "host_keys": [], "serial_output": None, "history": history}
     if instance is None:
         return result
+    zone = basename(instance["zone"])
+    title = f"instance {params['name']} in {zone}"
+    url = f"{compute_url(client.project)}/zones/{segment(zone)}/instances/{segment(params['name'])}"
     if params["host_keys"] and instance["status"] == "RUNNING":
         if params["host_keys_timeout"] > 0:
             check_published(instance, title)

@@ -11,7 +11,8 @@ short_description: Grant or revoke one IAM role for one member
 description:
   - Adds a member to, or removes it from, a role in the IAM policy of a project, bucket,
     service account or Cloud Run service.
-  - Everything else in the policy is left as it is. Bindings with a condition are neither counted nor touched.
+  - Everything else in the policy is left as it is. A binding with a condition is another binding than one without, or
+    with a condition of another title.
   - The policy is written with the etag it was read with, and read again when somebody else was faster.
 author: FanOps
 attributes:
@@ -43,6 +44,23 @@ options:
     description: Who gets it, such as V(serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com) or V(allUsers).
     type: str
     required: true
+  condition:
+    description:
+      - Under which condition the member has the role. Without it the role is unconditional.
+      - On a bucket this needs uniform bucket-level access.
+    type: dict
+    suboptions:
+      title:
+        description: Tells the condition from others. One of the same title but another expression is replaced.
+        type: str
+        required: true
+      expression:
+        description: When the role counts, in the Common Expression Language.
+        type: str
+        required: true
+      description:
+        description: What the condition is for.
+        type: str
   state:
     description: Whether the member has the role.
     type: str
@@ -85,6 +103,16 @@ EXAMPLES = r"""
     role: roles/storage.objectUser
     member: serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com
 
+- name: Let it write below one prefix only
+  gcp_iam_member:
+    resource_type: bucket
+    resource: fanops-m4-models
+    role: projects/my-project/roles/fanops_m4_release_creator
+    member: serviceAccount:m4-trainer@my-project.iam.gserviceaccount.com
+    condition:
+      title: releases
+      expression: resource.name.startsWith("projects/_/buckets/fanops-m4-models/objects/blobs/")
+
 - name: Take the function off the internet
   gcp_iam_member:
     resource_type: run_service
@@ -97,10 +125,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 binding:
-  description: Role and member, null when absent.
+  description: Role, member and condition, null when absent.
   returned: success
   type: dict
   sample: {role: roles/run.invoker, member: allUsers}
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -123,6 +155,14 @@ OPTIONS = {
     "region": {"type": "str"},
     "role": {"type": "str", "required": True},
     "member": {"type": "str", "required": True},
+    "condition": {
+        "type": "dict",
+        "options": {
+            "title": {"type": "str", "required": True},
+            "expression": {"type": "str", "required": True},
+            "description": {"type": "str"},
+        },
+    },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
@@ -138,6 +178,9 @@ def main() -> None:
         ],
     )
     with errors_reported(module):
+        condition = module.params["condition"]
+        if condition and condition["description"] is None:
+            del condition["description"]
         member = IamMember(make_client(module, patient=True), module.params, must_exist=not module.check_mode)
         outcome = reconcile(member, module.params["state"], check_mode=module.check_mode)
         exit_with(module, outcome, "binding")

@@ -79,6 +79,10 @@ services:
   returned: success
   type: dict
   sample: {compute.googleapis.com: ENABLED}
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success

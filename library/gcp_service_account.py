@@ -79,6 +79,10 @@ service_account:
   returned: success
   type: dict
   sample: {email: m4-trainer@my-project.iam.gserviceaccount.com, displayName: Trains the sponsor model}
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success

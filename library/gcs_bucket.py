@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: gcs_bucket
 short_description: Manage a Cloud Storage bucket
 description:
-  - Creates a bucket, corrects its settings, or deletes it when it is empty.
+  - Creates a bucket, corrects its settings, or deletes it.
   - Bucket names are shared by all of Google Cloud. A name that belongs to another project is refused, in check mode
     too.
 author: FanOps
@@ -47,10 +47,14 @@ options:
     description: How long deleted objects can be restored, and are billed. V(0) switches it off.
     type: int
   state:
-    description: Whether the bucket exists. Only an empty bucket can be deleted.
+    description: Whether the bucket exists. Only an empty bucket can be deleted, unless O(force=true).
     type: str
     choices: [present, absent]
     default: present
+  force:
+    description: With O(state=absent), delete the bucket's objects first, in all their versions.
+    type: bool
+    default: false
   project:
     description:
       - The Google Cloud project id.
@@ -103,6 +107,10 @@ bucket:
   returned: success
   type: dict
   sample: {name: fanops-m4-models, location: US-CENTRAL1, storageClass: STANDARD}
+plan:
+  description: The resource's name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
+  returned: success
+  type: dict
 actions:
   description: What was done, or would be done in check mode.
   returned: success
@@ -115,6 +123,7 @@ failure:
 """
 
 from typing import Any
+from urllib.parse import quote
 
 from ansible.module_utils.fanops.client import segment
 from ansible.module_utils.fanops.errors import GoogleApiError
@@ -133,6 +142,7 @@ OPTIONS = {
     "public_access_prevention": {"type": "str", "choices": ["enforced", "inherited"]},
     "soft_delete_seconds": {"type": "int"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "force": {"type": "bool", "default": False},
 }
 
 
@@ -258,7 +268,24 @@ class Bucket(Resource):
         self.client.call("PATCH", self._url, attempting=f"update {self.title}", body=self.body(changed))
 
     def delete(self, current: dict[str, Any]) -> None:
+        if self.options["force"]:
+            self._delete_objects()
         self.client.call("DELETE", self._url, attempting=f"delete {self.title}")
+
+    def _delete_objects(self) -> None:
+        attempting = f"empty {self.title}"
+        pages = self.client.pages(
+            f"{self._url}/o",
+            attempting=attempting,
+            params={"versions": "true", "fields": "items(name,generation),nextPageToken"},
+        )
+        for found in [item for page in pages for item in page.get("items", [])]:
+            url = f"{self._url}/o/{quote(found['name'], safe='')}"
+            try:
+                self.client.call("DELETE", url, attempting=attempting, params={"generation": found["generation"]})
+            except GoogleApiError as error:
+                if error.status != 404:  # somebody else was faster
+                    raise
 
 
 def _texts(labels: dict[str, Any] | None) -> dict[str, str] | None:

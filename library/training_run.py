@@ -44,6 +44,12 @@ options:
   memory_max:
     description: Hard memory limit of the unit, such as V(800M). Without it, the VM's memory is the limit.
     type: str
+  on_end:
+    description:
+      - A program and its arguments to run when the run has ended, however it ended, before it counts as ended.
+      - It runs in O(chdir) as O(user), for a minute at most. Its failure changes nothing.
+    type: list
+    elements: str
   timeout_seconds:
     description: The run is stopped and failed after this time.
     type: int
@@ -56,6 +62,10 @@ options:
     description: How long the VM may be out of reach before the task gives up following. The run itself goes on.
     type: int
     default: 300
+  follow_only:
+    description: Follow a run that is going on, and start nothing.
+    type: bool
+    default: false
   force:
     description: Start again even if the run ended well.
     type: bool
@@ -149,7 +159,7 @@ log_offset:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.fanops.training import TrainingError, TrainingRun, failure_message
+from ansible.module_utils.fanops.training import TrainingError, TrainingRun, failure_message, renew_lease
 
 OPTIONS = {
     "run_id": {"type": "str", "required": True},
@@ -158,9 +168,11 @@ OPTIONS = {
     "environment": {"type": "dict"},
     "user": {"type": "str"},
     "memory_max": {"type": "str"},
+    "on_end": {"type": "list", "elements": "str"},
     "timeout_seconds": {"type": "int", "default": 3600},
     "poll_seconds": {"type": "int", "default": 2},
     "reconnect_seconds": {"type": "int", "default": 300},
+    "follow_only": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "log_offset": {"type": "int", "default": 0},
@@ -169,9 +181,16 @@ OPTIONS = {
 
 def follow(run: TrainingRun, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """Start the run if it must be, wait a little, and return where it is."""
+    if not check_mode:
+        renew_lease()
     found = run.observe()
     reattached = found["state"] == "running"
-    start = params["start"] and not reattached and (found["state"] != "finished" or params["force"])
+    start = (
+        params["start"]
+        and not params["follow_only"]
+        and not reattached
+        and (found["state"] != "finished" or params["force"])
+    )
     if not check_mode:
         if start:
             run.start()

@@ -48,6 +48,13 @@ def format_parser() -> argparse.ArgumentParser:
     )
     add("--output", type=Path, default=Path("model"), metavar="DIR", help="where the files go (default ./%(default)s)")
     add("--publish", metavar="gs://BUCKET", help="make the model the live release of this bucket")
+    add(
+        "--access-patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="go on trying while the bucket refuses access: a grant may take minutes to count (default: fail at once)",
+    )
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(
         "--time-limit",
@@ -80,6 +87,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"--samples must be at least {SMALLEST_SAMPLES}, got {arguments.samples}", 2)
     if not 0 <= arguments.seed < 2**63:
         raise TrainingError(f"--seed must be from 0 to {2**63 - 1}, got {arguments.seed}", 2)
+    if not 0 <= arguments.access_patience <= 3600:
+        raise TrainingError(f"--access-patience must be from 0 to 3600 seconds, got {arguments.access_patience:g}", 2)
     for name in ("jobs", "time_limit"):
         if getattr(arguments, name) < 0:
             option = name.replace("_", "-")

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import google_crc32c
 import requests
 from google.api_core import exceptions as api
+from google.api_core.retry import Retry, if_exception_type
 from google.auth import exceptions as auth
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -19,6 +21,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from ml.releases import ReleaseNotFoundError
 
+T = TypeVar("T")
 _URL = re.compile(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])/?")
 _FAILURES = (
     api.GoogleAPICallError,
@@ -56,10 +59,21 @@ class Bucket:
     """A bucket, reached with the application default credentials.
 
     ``timeout`` is the seconds that one request may be silent, ``deadline`` the seconds after which retries end.
+    ``patience`` is for how many seconds a refusal (403) is taken for a grant that does not count yet; ``report`` is told.
     """
 
-    def __init__(self, name: str, client: Client | None = None, timeout: float = 60, deadline: float = 120) -> None:
+    def __init__(
+        self,
+        name: str,
+        client: Client | None = None,
+        timeout: float = 60,
+        deadline: float = 120,
+        patience: float = 0,
+        report: Callable[[str], None] = lambda message: None,
+    ) -> None:
         self.name = name
+        self._patience = patience
+        self._report = report
         with self._explained("open the bucket"):
             self._bucket = (client or Client()).bucket(name)
         self._timeout = timeout
@@ -68,9 +82,11 @@ class Bucket:
     def check(self) -> None:
         """Raise BucketError unless the bucket exists and may be listed."""
         with self._explained("list the bucket"):
-            list(
-                self._bucket.client.list_blobs(
-                    self._bucket, prefix="current.json", max_results=1, timeout=self._timeout, retry=self._retry
+            self._patiently(
+                lambda: list(
+                    self._bucket.client.list_blobs(
+                        self._bucket, prefix="current.json", max_results=1, timeout=self._timeout, retry=self._retry
+                    )
                 )
             )
 
@@ -78,7 +94,8 @@ class Bucket:
         """Return the bytes of an object; raise ReleaseNotFoundError if there is none."""
         try:
             with self._explained(f"read {path}"):
-                data: bytes = self._bucket.blob(path).download_as_bytes(timeout=self._timeout, retry=self._retry)
+                blob = self._bucket.blob(path)
+                data: bytes = self._patiently(lambda: blob.download_as_bytes(timeout=self._timeout, retry=self._retry))
                 return data
         except BucketError as error:
             if isinstance(error.__cause__, api.NotFound):
@@ -89,7 +106,7 @@ class Bucket:
         """Return the bytes of an object and their generation, or None if there is no such object."""
         for _ in range(10):
             with self._explained(f"read {path}"):
-                blob = self._bucket.get_blob(path, timeout=self._timeout, retry=self._retry)
+                blob = self._patiently(lambda: self._bucket.get_blob(path, timeout=self._timeout, retry=self._retry))
                 if blob is None:
                     return None
                 try:
@@ -105,7 +122,7 @@ class Bucket:
         """Return generation and CRC32C (base64) of an object; raise BucketError if there is none."""
         with self._explained(f"look at {path}"):
             blob = self._bucket.blob(path)
-            blob.reload(timeout=self._timeout, retry=self._retry)
+            self._patiently(lambda: blob.reload(timeout=self._timeout, retry=self._retry))
             return int(blob.generation), str(blob.crc32c)
 
     def download(self, path: str, generation: int, target: Path) -> None:
@@ -122,13 +139,15 @@ class Bucket:
         blob = self._bucket.blob(path)
         with self._explained(f"create {path}"):
             try:
-                blob.upload_from_string(
-                    data,
-                    content_type=content_type,
-                    if_generation_match=0,
-                    timeout=self._timeout,
-                    retry=self._retry,
-                    checksum="crc32c",
+                self._patiently(
+                    lambda: blob.upload_from_string(
+                        data,
+                        content_type=content_type,
+                        if_generation_match=0,
+                        timeout=self._timeout,
+                        retry=self._retry,
+                        checksum="crc32c",
+                    )
                 )
             except api.PreconditionFailed:
                 blob.reload(timeout=self._timeout, retry=self._retry)
@@ -148,13 +167,15 @@ class Bucket:
         blob = self._bucket.blob(path)
         blob.cache_control = "no-store"
         with self._explained(f"replace {path}"):
-            blob.upload_from_string(
-                data,
-                content_type="application/json",
-                if_generation_match=generation,
-                timeout=self._timeout,
-                retry=self._retry,
-                checksum="crc32c",
+            self._patiently(
+                lambda: blob.upload_from_string(
+                    data,
+                    content_type="application/json",
+                    if_generation_match=generation,
+                    timeout=self._timeout,
+                    retry=self._retry,
+                    checksum="crc32c",
+                )
             )
 
     def mirror(self, path: str, data: bytes, content_type: str, release: str) -> bool:
@@ -169,15 +190,31 @@ class Bucket:
             blob = self._bucket.blob(path)
             blob.cache_control = "no-store"
             blob.metadata = {"release": release}
-            blob.upload_from_string(
-                data,
-                content_type=content_type,
-                if_generation_match=int(existing.generation) if existing else 0,
-                timeout=self._timeout,
-                retry=self._retry,
-                checksum="crc32c",
+            self._patiently(
+                lambda: blob.upload_from_string(
+                    data,
+                    content_type=content_type,
+                    if_generation_match=int(existing.generation) if existing else 0,
+                    timeout=self._timeout,
+                    retry=self._retry,
+                    checksum="crc32c",
+                )
             )
             return True
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Call, and while ``patience`` lasts call again when access is refused. Raises what the last call raised."""
+        if not self._patience:
+            return call()
+        patient = Retry(
+            predicate=if_exception_type(api.Forbidden), initial=2, maximum=10, multiplier=1.5, timeout=self._patience,
+            on_error=lambda error: self._report("access is refused; the grant may not count yet, trying again"),
+        )  # fmt: skip
+        try:
+            answer: T = patient(call)()
+        except api.RetryError as error:
+            raise error.cause or error from error
+        return answer
 
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
@@ -202,7 +239,10 @@ def _reason(error: Exception) -> str:
     if isinstance(error, api.NotFound):
         return "the bucket or the object does not exist; check the name, or create the bucket first"
     if isinstance(error, (api.Forbidden, api.Unauthorized)):
-        return f"permission denied; the account needs roles/storage.objectUser on the bucket ({text})"
+        return (
+            f"permission denied ({text}); run site.yml again, it grants the account what it needs on the bucket. A grant "
+            "can take some minutes to count"
+        )
     if isinstance(error, api.PreconditionFailed):
         return "somebody else has changed it in the meantime"
     return f"{type(error).__name__}: {text}; check the network and try again"

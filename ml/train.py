@@ -74,7 +74,7 @@ class Run:
         names = fingerprint(arguments.samples, arguments.seed, data=identity)
         what = arguments.data or f"{arguments.samples:,} samples"
         log(f"training run: {what}, seed {arguments.seed}, fingerprint {names['fingerprint'][:12]}")
-        bucket = _open_bucket(arguments.publish)  # before an hour of training, not after it
+        bucket = _open_bucket(arguments.publish, arguments.access_patience, log)  # before an hour of training, not after it
         source = _open_source(arguments, identity, log)
 
         from ml.checkpoints import Checkpoints
@@ -154,7 +154,7 @@ class Run:
             self._log(f"cannot write {arguments.output / report.NAME}: {error.strerror}")
 
 
-def _open_bucket(url: str | None) -> Bucket | None:
+def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     """Return the bucket to publish to, reached once so that a wrong name or missing rights end the run at once."""
     if url is None:
         return None
@@ -163,7 +163,7 @@ def _open_bucket(url: str | None) -> Bucket | None:
     from ml.bucket import Bucket, BucketError, bucket_name
 
     try:
-        bucket = Bucket(bucket_name(url))
+        bucket = Bucket(bucket_name(url), patience=patience, report=log)
         bucket.check()
     except ValueError as error:
         raise TrainingError(f"--publish: {error}", 2) from error

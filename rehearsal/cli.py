@@ -12,8 +12,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from rehearsal import lifecycle
+from rehearsal import lifecycle, trouble_cli
 from rehearsal.faults import ACTIONS, Fault, Faults
+from rehearsal.identity import usage
 from rehearsal.requestlog import Entry, RequestLog
 from rehearsal.settings import Settings, load
 from rehearsal.store import Store
@@ -68,6 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     env = commands.add_parser("env", help="print the exports that point any Google client at the rehearsal")
     env.add_argument("--output", choices=("shell", "json"), default="shell")
+    env.add_argument(
+        "--identity",
+        choices=("deployer", "owner"),
+        default="deployer",
+        help="whose key: the deployer's, which may do what the playbooks need (default), or the project owner's",
+    )
 
     log = commands.add_parser("log", help="show the requests that were answered")
     log.add_argument("--method", metavar="GLOB", default="*", help="only these method ids, e.g. 'compute.instances.*'")
@@ -100,6 +107,15 @@ def build_parser() -> argparse.ArgumentParser:
     kinds.add_parser("list", help="show the plans, how often they matched and fired")
     kinds.add_parser("check", help="exit 1 when a planned fault never fired")
     kinds.add_parser("clear", help="forget every plan")
+
+    permissions = commands.add_parser(
+        "permissions", help="who holds which permissions by its roles, and which were exercised, unused or refused"
+    )
+    permissions.add_argument("--principal", metavar="GLOB", default="*", help="only these, e.g. 'm4-*'")
+    permissions.add_argument("--forget", action="store_true", help="begin to count anew")
+    permissions.add_argument("--output", choices=("text", "json"), default="text")
+
+    trouble_cli.add_parser(commands)
     return parser
 
 
@@ -115,9 +131,13 @@ def main(argv: list[str] | None = None) -> int:
         elif arguments.command == "status":
             return status(settings, arguments.output)
         elif arguments.command == "env":
-            print_environment(settings, arguments.output)
+            print_environment(settings, arguments.output, arguments.identity)
         elif arguments.command == "log":
             show_log(settings, arguments)
+        elif arguments.command == "permissions":
+            show_permissions(settings, arguments)
+        elif arguments.command == "trouble":
+            trouble_cli.run(settings, arguments, say)
         else:
             return fault_command(settings, arguments)
     except lifecycle.RehearsalError as error:
@@ -135,11 +155,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def print_environment(settings: Settings, output: str) -> None:
+def print_environment(settings: Settings, output: str, identity: str) -> None:
     """Print the client environment as shell exports or as JSON."""
     if not settings.deployer_key.exists():
         raise lifecycle.RehearsalError("there is no rehearsal yet; run `rehearsal up` first")
-    environment = client_environment(settings)
+    environment = client_environment(settings, identity)
     if output == "json":
         say(json.dumps(environment, indent=2))
     else:
@@ -245,6 +265,24 @@ def line_of(entry: Entry, bodies: bool) -> str:
     if bodies and entry.body:
         line += f"\n       {entry.body}"
     return line
+
+
+def show_permissions(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Print, for each principal, what its roles grant and what of it was exercised."""
+    store = Store(settings.home / "state.sqlite")
+    if arguments.forget:
+        say(f"{usage.forget(store)} counts forgotten")
+        return
+    reports = usage.reports(store, arguments.principal)
+    if arguments.output == "json":
+        say(json.dumps({name: report.as_dict() for name, report in reports.items()}, indent=2))
+        return
+    for name, report in reports.items():
+        say(f"{name}: {len(report.granted)} granted, {len(report.exercised)} exercised, {len(report.unused)} unused")
+        for title, rows in (("unused", report.unused), ("refused", report.denied), ("exercised", report.exercised)):
+            for permission in sorted(rows):
+                times = f" x{rows[permission]}" if isinstance(rows, dict) else ""
+                say(f"  {title:<10} {permission}{times}")
 
 
 def fault_command(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -183,6 +183,10 @@ class Containers:
             "exec", *(["--interactive"] if input is not None else []), name, *argv, stdin=input, check=False
         )
 
+    def unpack(self, name: str, archive: bytes) -> None:
+        """Unpack a tar archive onto the disk of a container, which need not run."""
+        self.podman.call("cp", "-", f"{name}:/", stdin=archive)
+
     def logs(self, name: str) -> bytes:
         """Return what the container wrote to its standard output and error, oldest first."""
         done = self.podman.call("logs", name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
+from rehearsal import trouble
 from rehearsal.discovery import Method, Router, query_parameters
 from rehearsal.faults import Fault
 from rehearsal.registry import REGISTRY, ApiError, Body, Call, Implementation, RawRoute
@@ -66,6 +67,9 @@ class Gateway:
         except Exception as error:
             LOGGER.exception("%s %s%s", request.method, host, target)
             response = self._error(ApiError(500, "backendError", f"Internal error: {error}"), host, method)
+        date = trouble.date_header(self.cloud.store)
+        if date is not None:
+            response.headers["Date"] = date
         entry.status = response.status_code
         entry.milliseconds = round((time.time() - started) * 1000, 1)
         self.cloud.log.append(entry)

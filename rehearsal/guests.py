@@ -123,6 +123,13 @@ class Guests:
                 self.containers.update_memory(name, record.memory_bytes)
             self._watch(name, guest_id)
 
+    def unpack(self, guest_id: str, archive: bytes) -> None:
+        """Unpack a tar archive onto the disk of a guest that is powered off."""
+        name = container_name(guest_id)
+        with self._locked(name):
+            self._load(name, guest_id)
+            self.containers.unpack(name, archive)
+
     def stop(self, guest_id: str, timeout: float = STOP_SECONDS) -> None:
         """Power a guest off cleanly, or kill it after `timeout` seconds; its disk stays. A guest that is off stays off."""
         name = container_name(guest_id)

@@ -18,6 +18,7 @@ READ_ONLY_ENDINGS = (
     ".wait",
     ".getIamPolicy",
     ".testIamPermissions",
+    ".getEffectiveOrgPolicy",
     ".token",
     ".tokeninfo",
     ".invoke",

@@ -46,6 +46,11 @@ class Settings:
         return self.home / "credentials" / "deployer.json"
 
     @property
+    def owner_key(self) -> Path:
+        """The key file of the project's owner, for what the deployer may not do (`rehearsal env --identity owner`)."""
+        return self.home / "credentials" / "owner.json"
+
+    @property
     def proxy_url(self) -> str:
         """The front door as clients on this machine reach it."""
         return f"http://127.0.0.1:{self.frontdoor_port}"

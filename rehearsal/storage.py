@@ -47,6 +47,16 @@ def bucket_resource(call: Call) -> str:
     return f"buckets/{call.params['bucket']}"
 
 
+def object_resource(call: Call) -> str:
+    """Return the resource that an object's permission is checked on: the bucket's policy, and conditions on the name."""
+    return f"buckets/{call.params['bucket']}/objects/{call.params['object']}"
+
+
+def upload_resource(call: Call) -> str:
+    """Return the resource that an upload is to become."""
+    return f"buckets/{call.params['bucket']}/objects/{call.params.get('name') or _named_in_body(call)}"
+
+
 # Buckets
 
 
@@ -169,7 +179,10 @@ def get_bucket_policy(call: Call) -> Body:
 @method("storage.buckets.setIamPolicy", permission="storage.buckets.setIamPolicy", resource=bucket_resource)
 def set_bucket_policy(call: Call) -> Body:
     """Replace the bucket's IAM policy; a stale etag is refused."""
-    _bucket(call)
+    known = _bucket(call)
+    uniform = known["resource"].get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled")
+    if not uniform and any(binding.get("condition") for binding in call.body.get("bindings", [])):
+        raise ApiError(400, "invalid", "Conditions need uniform bucket-level access on the bucket.")
     policy: Body = {name: member for name, member in call.body.items() if name in ("bindings", "etag", "version")}
     return _policy_answer(call, call.cloud.identity.set_policy(bucket_resource(call), policy))
 
@@ -202,7 +215,7 @@ def get_storage_layout(call: Call) -> Body:
 # Objects
 
 
-@method("storage.objects.get", permission="storage.objects.get", resource=bucket_resource)
+@method("storage.objects.get", permission="storage.objects.get", resource=object_resource)
 def get_object(call: Call) -> Response:
     """Return an object's metadata, or with alt=media its bytes."""
     _bucket(call)
@@ -226,7 +239,7 @@ def list_objects(call: Call) -> Response:
     return _forward(call)
 
 
-@method("storage.objects.insert", permission="storage.objects.create", resource=bucket_resource)
+@method("storage.objects.insert", permission="storage.objects.create", resource=upload_resource)
 def insert_object(call: Call) -> Response:
     """Upload an object: media, multipart, or the start of a resumable session."""
     _bucket(call)
@@ -262,14 +275,14 @@ def continue_upload(call: Call) -> Response:
         return _forward(call)
 
 
-@method("storage.objects.delete", permission="storage.objects.delete", resource=bucket_resource)
+@method("storage.objects.delete", permission="storage.objects.delete", resource=object_resource)
 def delete_object(call: Call) -> Response:
     """Delete an object."""
     return _change(call, call.params["bucket"], call.params["object"])
 
 
 @method(
-    "storage.objects.patch", "storage.objects.update", permission="storage.objects.update", resource=bucket_resource
+    "storage.objects.patch", "storage.objects.update", permission="storage.objects.update", resource=object_resource
 )
 def patch_object(call: Call) -> Response:
     """Change an object's metadata."""
@@ -277,7 +290,7 @@ def patch_object(call: Call) -> Response:
 
 
 def _destination(call: Call) -> str:
-    return f"buckets/{call.params['destinationBucket']}"
+    return f"buckets/{call.params['destinationBucket']}/objects/{call.params['destinationObject']}"
 
 
 @method("storage.objects.rewrite", "storage.objects.copy", permission="storage.objects.create", resource=_destination)
@@ -285,9 +298,8 @@ def rewrite_object(call: Call) -> Response:
     """Copy an object on the server's side."""
     source = call.cloud.store.get("buckets", call.params["sourceBucket"])
     project = source["project"] if source else call.project
-    call.cloud.identity.authorize(
-        call.principal, "storage.objects.get", project, f"buckets/{call.params['sourceBucket']}"
-    )
+    resource = f"buckets/{call.params['sourceBucket']}/objects/{call.params['sourceObject']}"
+    call.cloud.identity.authorize(call.principal, "storage.objects.get", project, resource)
     return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
 
 
@@ -301,6 +313,8 @@ def _read(call: Call, bucket: str, name: str) -> Response:
     with _locks[bucket]:
         current = _check_conditions(call, bucket, name, call.params)
         if current is None:
+            # Who may not list a bucket does not learn which objects it has.
+            call.cloud.identity.authorize(call.principal, "storage.objects.list", call.project, f"buckets/{bucket}")
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
         wanted = call.params.get("generation")
         if wanted and str(wanted) != current["generation"]:
@@ -334,7 +348,8 @@ def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overw
         # Replacing an object takes the permission to delete it, as with Google.
         owner = call.cloud.store.get("buckets", bucket)
         project = owner["project"] if owner else call.project
-        call.cloud.identity.authorize(call.principal, "storage.objects.delete", project, f"buckets/{bucket}")
+        resource = f"buckets/{bucket}/objects/{name}"
+        call.cloud.identity.authorize(call.principal, "storage.objects.delete", project, resource)
     return current
 
 
@@ -399,7 +414,8 @@ def _raw_object(call: Call, permission: str) -> tuple[str, str]:
     bucket, name = (unquote(part) for part in call.match.groups())
     call.params = {"bucket": bucket}
     project = _bucket(call)["project"]
-    call.cloud.identity.authorize(call.principal, permission, project, f"buckets/{bucket}")
+    call.project = project
+    call.cloud.identity.authorize(call.principal, permission, project, f"buckets/{bucket}/objects/{name}")
     return bucket, name
 
 

@@ -31,9 +31,10 @@ def ensure_authority(settings: Settings) -> None:
         settings.ca_bundle.write_text(bundle, encoding="utf-8")
 
 
-def client_environment(settings: Settings) -> dict[str, str]:
-    """Return what a corporate network would set too: a proxy, a CA bundle, a key file, a project."""
-    bundle, key = str(settings.ca_bundle), str(settings.deployer_key)
+def client_environment(settings: Settings, identity: str = "deployer") -> dict[str, str]:
+    """Return what a corporate network would set too: a proxy, a CA bundle, a key file (`deployer` or `owner`), a project."""
+    bundle = str(settings.ca_bundle)
+    key = str(settings.owner_key if identity == "owner" else settings.deployer_key)
     local = "localhost,127.0.0.1,::1"
     return {
         "HTTPS_PROXY": settings.proxy_url,
@@ -57,4 +58,6 @@ def client_environment(settings: Settings) -> dict[str, str]:
         "CLOUDSDK_PROXY_TYPE": "http",
         "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
         "CLOUDSDK_PROXY_PORT": str(settings.frontdoor_port),
+        # gcloud names the account on the VM after the local user, and Debian's images at Google let no root in.
+        "LOGNAME": "engineer",
     }

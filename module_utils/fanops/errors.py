@@ -70,6 +70,11 @@ class GoogleApiError(Exception):
         return self.reason in ("SERVICE_DISABLED", "accessNotConfigured")
 
     @property
+    def out_of_stock(self) -> bool:
+        """True when the zone has no machine of the type left for now."""
+        return self.reason.startswith("ZONE_RESOURCE_POOL_EXHAUSTED")
+
+    @property
     def already_exists(self) -> bool:
         """True for a create that lost to an existing resource, as HTTP answer or as operation error."""
         return self.status == 409 and self.reason not in ("aborted", "ABORTED")

@@ -33,6 +33,10 @@ class Plan:
         self.actions.append((name, action))
 
 
+#: Actions that leave a resource as it is described, and only switch it on or off.
+POWER_ACTIONS = frozenset({"start", "stop", "resume"})
+
+
 @dataclass
 class Outcome:
     """What a module returns."""
@@ -41,6 +45,8 @@ class Outcome:
     resource: dict[str, Any] | None
     plan: Plan
     warnings: list[str]
+    title: str
+    change: str
 
     def result(self, key: str) -> dict[str, Any]:
         """Arguments for ``exit_json``; the resource is returned as ``key``."""
@@ -49,6 +55,11 @@ class Outcome:
             "changed": self.changed,
             key: self.resource,
             "actions": [name for name, _action in self.plan.actions],
+            "plan": {
+                "resource": self.title,
+                "change": self.change,
+                "actions": [name for name, _action in self.plan.actions],
+            },
             "diff": {"before": differences.before, "after": differences.after},
             **self.plan.extra,
         }
@@ -157,7 +168,22 @@ def reconcile(resource: Resource, state: str, *, check_mode: bool) -> Outcome:
         final = _final(resource, state, created=current is None)
     else:
         final = current
-    return Outcome(changed, final, plan, [*warnings, *plan.warnings, *client.warnings])
+    found_warnings = [*warnings, *plan.warnings, *client.warnings]
+    return Outcome(
+        changed, final, plan, found_warnings, resource.title, change_of(plan, state, existed=current is not None)
+    )
+
+
+def change_of(plan: Plan, state: str, *, existed: bool) -> str:
+    """Return what the plan's actions amount to: none, create, update, delete, or power (switched on or off)."""
+    names = {name for name, _action in plan.actions}
+    if not names:
+        return "none"
+    if state == "absent":
+        return "delete"
+    if not existed:
+        return "create"
+    return "power" if names <= POWER_ACTIONS else "update"
 
 
 def _run(resource: Resource, state: str, action: Callable[[], Any]) -> None:

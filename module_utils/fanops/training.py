@@ -12,6 +12,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 RUNS_DIR = "/var/lib/fanops/runs"
+#: Touched as a sign that a controller is alive; the VM's watchdog (role vm_watchdog) looks at its age.
+LEASE = Path("/run/fanops-watchdog/lease")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: The most output handed over at once, in bytes, and the number of lines in a result's ``log``.
 CHUNK = 65536
@@ -30,15 +33,19 @@ TAIL_LINES = 40
 # lost.
 WRAPPER = 'trap : TERM; "$@" > >(trap "" TERM; exec tee -a "$0") 2>&1; code=$?; wait $!; exit $code'
 
-# systemd gives ExecStopPost the result in the environment. Renaming makes the file appear whole.
+# systemd gives ExecStopPost the result in the environment. Renaming makes the file appear whole, and last: whoever sees it may
+# switch the VM off.
 FINISH = """\
 #!/bin/sh
 cd "$(dirname "$0")" || exit 1
 oom=$(awk '$1 == "oom_kill" {print $2}' /proc/vmstat)
 printf '{"result": "%s", "exit_code": "%s", "exit_status": "%s", "ended": %s, "oom_kills": %s}\\n' \\
   "$SERVICE_RESULT" "$EXIT_CODE" "$EXIT_STATUS" "$(date +%s)" "${oom:-0}" > status.json.new
+{on_end}
 mv status.json.new status.json
 """
+#: The longest that what is done at the end may take, in seconds.
+ON_END_SECONDS = 60
 
 
 class TrainingError(Exception):
@@ -203,6 +210,14 @@ class TrainingRun:
             except KeyError:
                 raise TrainingError(f"{what}there is no user {options['user']} on this VM. Create it first.") from None
 
+    def _on_end(self) -> str:
+        """The shell line that runs ``on_end``; its failure is noted in the log and changes nothing."""
+        argv = self.options.get("on_end")
+        if not argv:
+            return ":"
+        folder = shlex.quote(self.options["chdir"] or "/")
+        return f"(cd {folder} && timeout {ON_END_SECONDS} {shlex.join(argv)}) >> {shlex.quote(str(self.log))} 2>&1"
+
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
@@ -211,7 +226,7 @@ class TrainingRun:
             if (self.folder / name).exists():
                 (self.folder / name).unlink()
         self.log.touch(mode=0o644)
-        (self.folder / "finish.sh").write_text(FINISH, encoding="utf-8")
+        (self.folder / "finish.sh").write_text(FINISH.replace("{on_end}", self._on_end()), encoding="utf-8")
         record = {
             "unit": self.unit,
             "argv": self.options["argv"],
@@ -270,6 +285,12 @@ def failure_message(run_id: str, found: dict[str, Any], options: dict[str, Any],
         return f"{what}the VM went off without a shutdown while it ran. Run again to start it anew."
     last = next((line.strip() for line in reversed(tail) if line.strip()), "no output")
     return f"{what}{reason}: {last}"
+
+
+def renew_lease(lease: Path = LEASE) -> None:
+    """Tell the VM's watchdog, where there is one, that a controller follows the run."""
+    if lease.exists():
+        lease.touch()
 
 
 def oom_kills() -> int:

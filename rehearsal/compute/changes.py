@@ -9,6 +9,7 @@ from typing import Any
 from rehearsal.compute import catalogue, errors, fingerprints, links, operations, options, projects, records, validation
 from rehearsal.compute.mutations import mutation
 from rehearsal.compute.records import Record, Ref
+from rehearsal.identity.resources import may_act_as
 from rehearsal.registry import Call
 
 METADATA_MISMATCH = "Supplied fingerprint does not match current metadata fingerprint."
@@ -49,6 +50,9 @@ def set_machine_type(call: Call) -> dict[str, Any]:
 def set_metadata(call: Call) -> dict[str, Any]:
     """Replace the VM's metadata; wakes a guest that waits for a change."""
     items = validation.check_metadata(call.body.get("items"), "metadata")
+    options.check_os_login(call, items)
+    for account in records.load(call.cloud, records.ref_of(call))["resource"].get("serviceAccounts", []):
+        may_act_as(call, account["email"], call.project)  # metadata can run anything as it
 
     def apply(resource: dict[str, Any]) -> None:
         if not fingerprints.same(call.body.get("fingerprint"), resource["metadata"]["fingerprint"]):

@@ -150,7 +150,7 @@ def list_firewalls(call: Call) -> Resource:
     return page(call, rules, kind="compute#firewallList", path=f"projects/{call.project}/global/firewalls")
 
 
-@mutation("compute.firewalls.insert", "compute.firewalls.create")
+@mutation("compute.firewalls.insert", "compute.firewalls.create", "compute.networks.updatePolicy")
 def insert(call: Call) -> Resource:
     """Create a firewall rule."""
     _ensure_defaults(call.cloud, call.project)
@@ -162,7 +162,7 @@ def insert(call: Call) -> Resource:
         return _write(call, name, {k: v for k, v in body.items() if k not in ("id", "creationTimestamp")}, "insert")
 
 
-@mutation("compute.firewalls.patch", "compute.firewalls.update")
+@mutation("compute.firewalls.patch", "compute.firewalls.update", "compute.networks.updatePolicy")
 def patch(call: Call) -> Resource:
     """Change the given fields of a firewall rule; a field given as null or empty is cleared."""
     with call.cloud.store.lock:
@@ -176,7 +176,7 @@ def patch(call: Call) -> Resource:
         return _write(call, rule["name"], _check(call.project, rule | changes), "patch")
 
 
-@mutation("compute.firewalls.update", "compute.firewalls.update")
+@mutation("compute.firewalls.update", "compute.firewalls.update", "compute.networks.updatePolicy")
 def update(call: Call) -> Resource:
     """Replace a firewall rule."""
     with call.cloud.store.lock:
@@ -186,7 +186,7 @@ def update(call: Call) -> Resource:
         return _write(call, rule["name"], _check(call.project, body) | kept, "update")
 
 
-@mutation("compute.firewalls.delete", "compute.firewalls.delete")
+@mutation("compute.firewalls.delete", "compute.firewalls.delete", "compute.networks.updatePolicy")
 def delete(call: Call) -> Resource:
     """Delete a firewall rule."""
     with call.cloud.store.lock:

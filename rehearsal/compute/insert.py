@@ -78,6 +78,7 @@ def insert(call: Call) -> dict[str, Any]:
     region = catalogue.region_of_zone(zone)
     interface = _interface(cloud, project, region, body.get("networkInterfaces") or [])
     resource = _resource(call, ref, machine_type)
+    _authorize_parts(call, resource, interface, disk)
     with cloud.store.lock:
         if cloud.store.get(records.KIND, ref.key):
             raise errors.already_exists(ref.path)
@@ -114,6 +115,19 @@ def insert(call: Call) -> dict[str, Any]:
         )
         disks.store(cloud, project, zone, made, guest=record["guest"], user=resource["selfLink"])
     return operations.run(cloud, operation, lambda progress: _provision(cloud, ref, progress))
+
+
+def _authorize_parts(call: Call, resource: dict[str, Any], interface: Interface, disk: BootDisk) -> None:
+    """Check what Google asks for beside compute.instances.create, as the reference of instances.insert lists it."""
+    needed = ["compute.disks.create", "compute.subnetworks.use"]
+    needed += ["compute.subnetworks.useExternalIp"] if interface.wants_external else []
+    needed += ["compute.instances.setMetadata"] if resource["metadata"].get("items") else []
+    needed += ["compute.instances.setTags"] if resource["tags"].get("items") else []
+    needed += ["compute.instances.setLabels"] if resource.get("labels") else []
+    needed += ["compute.disks.setLabels"] if disk.labels else []
+    needed += ["compute.instances.setServiceAccount"] if resource.get("serviceAccounts") else []
+    for permission in needed:
+        call.cloud.identity.authorize(call.principal, permission, call.project)
 
 
 def _provision(cloud: Cloud, ref: Ref, progress: Progress) -> None:
@@ -257,6 +271,7 @@ def _resource(call: Call, ref: Ref, machine_type: str) -> dict[str, Any]:
         raise errors.not_rehearsed("giving a VM a GPU")
     zone_path = f"projects/{project}/zones/{ref.zone}"
     items = validation.check_metadata((body.get("metadata") or {}).get("items"))
+    options.check_os_login(call, items)
     labels = validation.check_labels(body.get("labels"))
     tags = validation.check_tags((body.get("tags") or {}).get("items") or [])
     resource: dict[str, Any] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from rehearsal import trouble
 from rehearsal.compute import addresses, catalogue, clock, disks, guest_view, limits, links, operations, records
 from rehearsal.compute.operations import OperationError, Progress
 from rehearsal.compute.records import Record, Ref
@@ -42,6 +43,9 @@ def boot(cloud: Cloud, ref: Ref, progress: Progress, *, first: bool = False) -> 
         memory = catalogue.memory_bytes(machine_type)
         if record["memory"] != memory:
             cloud.guests.set_memory(record["guest"], memory)
+        files = trouble.boot_files(cloud.store)
+        if files:
+            cloud.guests.unpack(record["guest"], files)
         cloud.guests.start(record["guest"], record["externalIp"])
     except Exception as error:
         _switch_off(cloud, ref, release=not first)

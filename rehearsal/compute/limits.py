@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Quotas and stock-outs: the two ways in which Google says no although the request is right.
 
-Both are set through the store. Kind `compute.quotas`, key a region, holds limits that replace the defaults
-(`{"CPUS": 0.0}`). Kind `compute.stockouts`, key a zone, makes the zone run dry: `{}` for every machine type, else
-`{"machineTypes": ["e2-micro"]}`; with `"remaining": N` the next N attempts fail and then there is capacity again.
+Both are set through the store (`rehearsal trouble set stockout`, `… quota`). Kind `compute.quotas`, key a region, holds
+limits that replace the defaults (`{"CPUS": 0.0}`). Kind `compute.stockouts`, key a zone, makes the zone run dry: `{}` for
+every machine type, else `{"machineTypes": ["e2-micro"]}`; with `"remaining": N` the next N attempts fail and then there
+is capacity again.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rehearsal import trouble
 from rehearsal.compute import catalogue, links
 from rehearsal.compute.operations import OperationError
 
@@ -65,6 +67,7 @@ def check_quotas(cloud: Cloud, project: str, region: str) -> None:
     for metric, used in usage(cloud, project, region).items():
         allowed = limit(cloud, region, metric)
         if used > allowed:
+            trouble.meet(cloud.store, "quota")
             metric_name, limit_name = NAMES[metric]
             quota = {
                 "metricName": metric_name,
@@ -82,6 +85,7 @@ def check_stock(cloud: Cloud, project: str, zone: str, machine_type: str) -> Non
         shortage = cloud.store.get(STOCKOUTS, zone)
         if shortage is None or machine_type not in shortage.get("machineTypes", [machine_type]):
             return
+        trouble.meet(cloud.store, "stockout")
         if "remaining" in shortage:
             if shortage["remaining"] <= 1:
                 cloud.store.delete(STOCKOUTS, zone)

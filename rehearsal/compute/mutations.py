@@ -20,8 +20,8 @@ Handler = Callable[[Call], dict[str, Any]]
 _one_at_a_time = threading.Lock()
 
 
-def mutation(method_id: str, permission: str) -> Callable[[Handler], Handler]:
-    """Register a handler that answers with an operation.
+def mutation(method_id: str, permission: str, *more: str) -> Callable[[Handler], Handler]:
+    """Register a handler that answers with an operation; `more` are permissions that Google asks for beside the first.
 
     A second call with the same `requestId`, for the same method and resource within an hour, changes nothing and gets
     the operation of the first. Raises ApiError 400 for a `requestId` that is no UUID.
@@ -30,6 +30,8 @@ def mutation(method_id: str, permission: str) -> Callable[[Handler], Handler]:
     def register(handler: Handler) -> Handler:
         @wraps(handler)
         def once(call: Call) -> dict[str, Any]:
+            for other in more:
+                call.cloud.identity.authorize(call.principal, other, call.project)
             request_id = call.params.get("requestId")
             if not request_id:
                 return handler(call)

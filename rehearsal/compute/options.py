@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rehearsal import trouble
 from rehearsal.compute import errors, projects
 from rehearsal.registry import ApiError, Call
 
@@ -19,6 +20,18 @@ def shielded(given: dict[str, Any] | None, current: dict[str, Any] | None = None
         text = "Integrity monitoring requires that the virtual TPM is enabled."
         raise errors.invalid("resource.shieldedInstanceConfig.enableIntegrityMonitoring", "true", text)
     return chosen
+
+
+def check_os_login(call: Call, items: list[dict[str, str]]) -> None:
+    """Raise ApiError 412 for metadata that switches OS Login off where an organisation policy demands it."""
+    if not trouble.setting(call.cloud.store, trouble.OSLOGIN_POLICY):
+        return
+    if any(item["key"] == "enable-oslogin" and item.get("value", "").upper() != "TRUE" for item in items):
+        trouble.meet(call.cloud.store, trouble.OSLOGIN_POLICY)
+        raise errors.condition_not_met(
+            f"Constraint constraints/compute.requireOsLogin violated for project {call.project}. "
+            "The metadata value enable-oslogin must be TRUE."
+        )
 
 
 def service_accounts(call: Call, given: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -83,6 +83,7 @@ def _build(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: 
     config["build"] = f"projects/{number}/locations/{name.region}/builds/{build_id}"
     url = LOG_URL.format(region=name.region, build=build_id, number=number)
     operation.stage("BUILD", "IN_PROGRESS", "Building", resource=config["build"], resourceUri=url)
+    _check_builder(cloud, name)
     try:
         digest, generation = uploads.resolve(cloud, name.project, config["source"]["storageSource"])
         with _Log(build_log(cloud, build_id)) as say:
@@ -94,6 +95,22 @@ def _build(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: 
         raise DeployError(operations.INVALID_ARGUMENT, message) from error
     operation.stage("BUILD", "COMPLETE", "Built", resource=config["build"], resourceUri=url)
     return built, generation
+
+
+def _check_builder(cloud: Cloud, name: FunctionName) -> None:
+    """Raise DeployError when the account that builds lacks what a build needs, in Google's words."""
+    account = cloud.identity.default_compute_account(name.project)
+    needed = ("logging.logEntries.create", "artifactregistry.repositories.uploadArtifacts")
+    usable = cloud.identity.accounts.usable(account) is not None
+    if usable and all(cloud.identity.may(account, permission, name.project) for permission in needed):
+        return
+    raise DeployError(
+        operations.INVALID_ARGUMENT,
+        "Build failed with status: FAILURE. Could not build the function due to a missing permission on the build "
+        "service account. If you didn't revoke that permission explicitly, this could be caused by a change in the "
+        "organization policies. Please refer to the following documentation for more details and resolution: "
+        "https://cloud.google.com/functions/docs/troubleshooting#build-service-account",
+    )
 
 
 class _Log:

@@ -106,7 +106,7 @@ def _refusal(call: Call, name: FunctionName, record: records.Record) -> Response
         text = f"Your client does not have permission to the requested URL <code>{path}</code>."
         return _page(401, "Unauthorized", "Unauthorized", text, WWW_Authenticate=challenge)
     call.principal = str(claims.get("email", ""))
-    if not identity.allowed(call.principal, "run.routes.invoke", name.project, name.service):
+    if not identity.may(call.principal, "run.routes.invoke", name.project, name.service):
         challenge = 'Bearer error="insufficient_scope" error_description="The caller may not invoke this service"'
         return _page(403, "Forbidden", "Forbidden", forbidden, WWW_Authenticate=challenge)
     return None

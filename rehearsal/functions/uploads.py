@@ -165,7 +165,7 @@ def _from_bucket(cloud: Cloud, project: str, bucket: str, name: str, generation:
     agent = f"service-{cloud.identity.project_number(project)}@gcf-admin-robot.iam.gserviceaccount.com"
     if owner is None:
         raise SourceError(f"the bucket {bucket} of the source gs://{bucket}/{name} does not exist")
-    if not cloud.identity.allowed(agent, "storage.objects.get", owner["project"], f"buckets/{bucket}"):
+    if not cloud.identity.may(agent, "storage.objects.get", owner["project"], f"buckets/{bucket}"):
         raise SourceError(str(errors.denied(agent, "storage.objects.get", owner["project"], f"buckets/{bucket}")))
     target = f"/storage/v1/b/{quote(bucket)}/o/{quote(name, safe='')}?alt=media"
     if generation:

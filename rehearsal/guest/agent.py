@@ -32,6 +32,8 @@ METADATA_HOST = "169.254.169.254"
 WAIT_SECONDS = 60
 MARK = "# Added by Google"
 SUDO_GROUP = "google-sudoers"
+# What Google's agent puts its accounts into besides, where the group exists; adm reads /var/log.
+GROUPS = ("adm", "dip", "docker", "lxd", "plugdev", "video")
 USERS_FILE = Path("/var/lib/google/google_users")
 USER_NAME = re.compile(r"^[a-z_][a-z0-9_.-]{0,31}$")
 
@@ -156,8 +158,10 @@ def ensure_user(name: str) -> None:
     except KeyError:
         subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", "--password", "*", name], check=True)
         print(f"created account {name}", flush=True)
-    if name not in grp.getgrnam(SUDO_GROUP).gr_mem and name != "root":
-        subprocess.run(["gpasswd", "--add", name, SUDO_GROUP], check=True, stdout=subprocess.DEVNULL)
+    existing = {group.gr_name: group.gr_mem for group in grp.getgrall()}
+    for group in (SUDO_GROUP, *GROUPS):
+        if group in existing and name not in existing[group] and name != "root":
+            subprocess.run(["gpasswd", "--add", name, group], check=True, stdout=subprocess.DEVNULL)
 
 
 def write_keys(name: str, keys: list[str]) -> None:

@@ -7,6 +7,7 @@ from rehearsal.identity import (  # noqa: F401 - imported to register their hand
     oauth,
     other_apis,
     resourcemanager_api,
+    roles_api,
     serviceusage_api,
 )
 from rehearsal.identity.service import CLOUD_PLATFORM, FOREIGN_PROJECT, GCLOUD_CLIENT_ID, Caller, Identity

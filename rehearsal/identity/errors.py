@@ -64,6 +64,28 @@ def service_disabled(service: str, title: str, project_number: str) -> ApiError:
     return ApiError(403, "accessNotConfigured", message, details=details)
 
 
+def billing_disabled(service: str, project_number: str) -> ApiError:
+    """403: the project has no billing account."""
+    url = f"https://console.developers.google.com/billing/enable?project={project_number}"
+    message = (
+        f"This API method requires billing to be enabled. Please enable billing on project #{project_number} by "
+        f"visiting {url} then retry. If you enabled billing for this project recently, wait a few minutes for the "
+        "action to propagate to our systems and retry."
+    )
+    details = [_info("BILLING_DISABLED", "googleapis.com", service=service, consumer=f"projects/{project_number}")]
+    return ApiError(403, "forbidden", message, details=details)
+
+
+def billing_not_found(project_number: str, services: list[str]) -> ApiError:
+    """400: an API that costs money was to be enabled in a project without a billing account."""
+    message = (
+        f"Billing account for project '{project_number}' is not found. Billing must be enabled for activation of "
+        f"service(s) '{','.join(services)}' to proceed."
+    )
+    details = [_info("UREQ_PROJECT_BILLING_NOT_FOUND", "serviceusage.googleapis.com/billing-enabled")]
+    return ApiError(400, "failedPrecondition", message, status="FAILED_PRECONDITION", details=details)
+
+
 def denied(principal: str, permission: str, project: str, resource: str) -> ApiError:
     """403: in the words of the service that the permission belongs to."""
     service = permission.split(".")[0]

@@ -17,13 +17,14 @@ FIRST_UID, UID_SPAN = 600_000_000, 100_000_000
 
 @method("cloudbilling.projects.getBillingInfo")
 def billing_info(call: Call) -> dict[str, Any]:
-    """Answer that billing is enabled: without it Google serves neither VMs nor functions, not even for free."""
+    """Whether billing is enabled: without it Google serves neither VMs nor functions, not even for free."""
     project = project_named(call, call.params["name"], "resourcemanager.projects.get")
+    enabled = call.cloud.identity.services.billing_enabled()
     return {
         "name": f"projects/{project['projectId']}/billingInfo",
         "projectId": project["projectId"],
-        "billingAccountName": "billingAccounts/0X0X0X-0X0X0X-0X0X0X",
-        "billingEnabled": True,
+        "billingAccountName": "billingAccounts/0X0X0X-0X0X0X-0X0X0X" if enabled else "",
+        "billingEnabled": enabled,
     }
 
 

@@ -2,7 +2,8 @@
 """IAM policies: one document a resource, read-modify-write guarded by an etag.
 
 Resources are named relative to their service: `projects/P`, `buckets/NAME`, `serviceAccounts/EMAIL`,
-`projects/P/locations/R/services/ID`. A policy is `{"version": 1, "etag": base64, "bindings": [{"role", "members"}]}`.
+`projects/P/locations/R/services/ID`. A policy is `{"version": 1, "etag": base64, "bindings": [{"role", "members"}]}`,
+of version 3 where a binding has a condition.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import secrets
 import time
 from typing import Any
 
-from rehearsal.identity import roles
+from rehearsal import trouble
+from rehearsal.identity import conditions, roles
+from rehearsal.identity.custom_roles import CustomRoles
 from rehearsal.registry import ApiError
 from rehearsal.store import Store
 
@@ -78,6 +81,7 @@ class Policies:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._custom = CustomRoles(store)
 
     def get(self, resource: str) -> Policy:
         """Return the policy of a resource as its API returns it; an empty one where none was set."""
@@ -85,6 +89,8 @@ class Policies:
         policy: Policy = {"version": 1, "etag": document.get("etag", EMPTY_ETAG)}
         if document.get("bindings"):
             policy["bindings"] = document["bindings"]
+            if any(binding.get("condition") for binding in document["bindings"]):
+                policy["version"] = 3
         return policy
 
     def set(self, resource: str, policy: Policy, etag: str = "") -> Policy:
@@ -104,6 +110,7 @@ class Policies:
             }
             delay = (self._store.get(DELAYS, resource) or self._store.get(DELAYS, "*") or {}).get("seconds", 0)
             if delay:
+                trouble.meet(self._store, "iam-delay")
                 document |= {"before": before, "visible_at": time.time() + float(delay)}
             self._store.put(KIND, resource, document)
             return self.get(resource)
@@ -125,24 +132,31 @@ class Policies:
                     document["etag"] = base64.b64encode(secrets.token_bytes(8)).decode()
                     self._store.put(KIND, resource, document)
 
-    def allows(self, principal: str, permission: str, resources: tuple[str, ...]) -> bool:
-        """Whether `principal` ("" for nobody) holds `permission` through the policy of any of `resources`."""
-        return any(self._allows(principal, permission, resource) for resource in resources)
+    def allows(self, principal: str, permission: str, resources: tuple[str, ...], target: str) -> bool:
+        """Whether `principal` ("" for nobody) holds `permission` through the policy of any of `resources`.
 
-    def is_public(self, resource: str, permission: str) -> bool:
-        """Whether anybody at all holds `permission` on the resource itself."""
-        return self._allows("", permission, resource)
+        `target` is the resource that the request is about, which conditions look at.
+        """
+        about = conditions.target_of(target)
+        return any(self._allows(principal, permission, resource, about) for resource in resources)
 
     def has_role(self, principal: str, role: str, resource: str) -> bool:
         """Whether the resource's own policy gives `principal` the role by name."""
         member = member_of(principal)
         return any(b["role"] == role and member in b["members"] for b in self._counting(resource))
 
-    def _allows(self, principal: str, permission: str, resource: str) -> bool:
+    def _allows(self, principal: str, permission: str, resource: str, target: conditions.Target) -> bool:
         return any(
-            roles.grants(binding["role"], permission) and any(self._is(principal, m) for m in binding["members"])
+            self._carries(binding["role"], permission)
+            and any(self._is(principal, m) for m in binding["members"])
+            and ("condition" not in binding or conditions.holds(binding["condition"]["expression"], target))
             for binding in self._counting(resource)
         )
+
+    def _carries(self, role: str, permission: str) -> bool:
+        if role.startswith("roles/"):
+            return roles.grants(role, permission)
+        return permission in self._custom.permissions(role)
 
     def _is(self, principal: str, member: str) -> bool:
         if member == "allUsers":

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from rehearsal import trouble
 from rehearsal.identity.resources import api_version, granted, project_named
 from rehearsal.registry import ApiError, Call, method
 
 P = "cloudresourcemanager.projects."
+REQUIRE_OS_LOGIN = "constraints/compute.requireOsLogin"
 
 
 def _answer(call: Call, project: dict[str, Any]) -> dict[str, Any]:
@@ -91,6 +93,15 @@ def test_permissions(call: Call) -> dict[str, Any]:
     """Which permissions the caller holds on the project."""
     project = call.cloud.identity.accounts.project(call.params["resource"])
     return granted(call, project["projectId"]) if project else {}
+
+
+@method(P + "getEffectiveOrgPolicy")
+def get_effective_org_policy(call: Call) -> dict[str, Any]:
+    """Return what counts of one constraint: its default, unless `rehearsal trouble` says otherwise."""
+    project_named(call, call.params["resource"], "orgpolicy.policy.get")
+    constraint = call.body.get("constraint", "")
+    enforced = constraint == REQUIRE_OS_LOGIN and bool(trouble.setting(call.cloud.store, trouble.OSLOGIN_POLICY))
+    return {"constraint": constraint, "booleanPolicy": {"enforced": True} if enforced else {}}
 
 
 @method(P + "getAncestry")

@@ -29,6 +29,13 @@ def exists(role: str) -> bool:
     return role in table()
 
 
+def patterns(role: str) -> list[str]:
+    """Return what a predefined role carries, as patterns; exclusions are not taken out."""
+    row = table().get(role, {})
+    own = list(row.get("includedPermissions", ()))
+    return own + [pattern for other in row.get("includedRoles", ()) for pattern in patterns(other)]
+
+
 @functools.cache
 def grants(role: str, permission: str) -> bool:
     """Return true when `role` carries `permission`; an unknown role carries nothing."""

@@ -8,21 +8,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
 from werkzeug.wrappers import Request
 
-from rehearsal.identity import errors, keys, roles
+from rehearsal.identity import conditions, errors, keys, roles, usage
 from rehearsal.identity.accounts import Accounts, agent_emails
+from rehearsal.identity.custom_roles import ROLE_NAME, CustomRoles
 from rehearsal.identity.policies import MEMBER_KINDS, SPECIAL_MEMBERS, Policies, Policy, member_of
-from rehearsal.identity.services import ALWAYS_ENABLED, TITLES, Services
+from rehearsal.identity.services import ALWAYS_ENABLED, BILLED, TITLES, Services
 from rehearsal.identity.tokens import Claims, TokenError, Tokens, looks_like_jwt
 from rehearsal.registry import ApiError
-from rehearsal.settings import Settings
+from rehearsal.settings import REPOSITORY, Settings
 from rehearsal.store import Store
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 FOREIGN_PROJECT, FOREIGN_NUMBER = "foreign-project", "915520374416"
 FOREIGN_OWNER = "owner@example.com"
 CALLER = "rehearsal.caller"
+# The one list of what the deployer needs, in the form that gcloud takes; its name is the role's id.
+DEPLOYER_ROLE = REPOSITORY / "roles/project_foundation/files/fanops_m4_deployer.yml"
 # gcloud's OAuth client: Cloud Run accepts ID tokens made for it, https://cloud.google.com/run/docs/authenticating/developers.
 GCLOUD_CLIENT_ID = "32555940559.apps.googleusercontent.com"
 
@@ -43,6 +47,7 @@ class Identity:
         self.store = store
         self.policies = Policies(store)
         self.accounts = Accounts(store, self.policies)
+        self.custom_roles = CustomRoles(store)
         self.services = Services(store)
         self.tokens = Tokens(store, self.accounts)
 
@@ -50,23 +55,41 @@ class Identity:
 
     @property
     def deployer(self) -> str:
-        """E-mail of the account whose key file `rehearsal env` hands out."""
+        """E-mail of the account whose key file `rehearsal env` hands out: it may do what the playbooks need, no more."""
         return f"deployer@{self.settings.project_id}.iam.gserviceaccount.com"
+
+    @property
+    def owner(self) -> str:
+        """E-mail of the account that owns the project, as a person does on Google."""
+        return f"project-owner@{self.settings.project_id}.iam.gserviceaccount.com"
 
     def default_compute_account(self, project: str) -> str:
         """E-mail of the project's default compute service account."""
         return f"{self.project_number(project)}-compute@developer.gserviceaccount.com"
 
     def ensure_default_accounts(self) -> None:
-        """Create the rehearsal's projects, their built-in accounts and the deployer with its key file."""
+        """Create the rehearsal's projects, their built-in accounts, and owner and deployer with their key files."""
         own, number = self.settings.project_id, self.settings.project_number
         with self.store.lock:
-            self._ensure_project(own, number, "Fan operations (rehearsal)", member_of(self.deployer))
+            self._ensure_project(own, number, "Fan operations (rehearsal)", member_of(self.owner))
             self._ensure_project(FOREIGN_PROJECT, FOREIGN_NUMBER, "Somebody else's project", member_of(FOREIGN_OWNER))
+            if self.accounts.find(self.owner) is None:
+                self.accounts.create(own, self.owner, display_name="Owner of the project")
             if self.accounts.find(self.deployer) is None:
                 self.accounts.create(own, self.deployer, display_name="Deployer")
-        if not self.settings.deployer_key.exists():
-            self.create_key_file(self.deployer, self.settings.deployer_key)
+                self._grant_deployer()
+        for email, path in ((self.owner, self.settings.owner_key), (self.deployer, self.settings.deployer_key)):
+            if not path.exists():
+                self.create_key_file(email, path)
+
+    def _grant_deployer(self) -> None:
+        """Do what docs/operations.md tells an owner to do: create the role from its file, and grant it."""
+        project = self.settings.project_id
+        name = f"projects/{project}/roles/{DEPLOYER_ROLE.stem}"
+        self.custom_roles.put(name, yaml.safe_load(DEPLOYER_ROLE.read_text(encoding="utf-8")))
+        policy = self.policies.get(f"projects/{project}")
+        policy["bindings"].append({"role": name, "members": [member_of(self.deployer)]})
+        self.policies.set(f"projects/{project}", policy)
 
     def _ensure_project(self, project: str, number: str, name: str, owner: str) -> None:
         if self.accounts.project(project) is not None:
@@ -179,8 +202,14 @@ class Identity:
 
     def authorize(self, principal: str, permission: str, project: str, resource: str = "") -> None:
         """Raise ApiError 403 unless `principal` holds `permission` on the resource or its project."""
-        if not self.allowed(principal, permission, project, resource):
+        if not self.may(principal, permission, project, resource):
             raise errors.denied(principal, permission, project, resource)
+
+    def may(self, principal: str, permission: str, project: str, resource: str = "") -> bool:
+        """As `allowed`, for a decision on a request: it is counted (see `usage`)."""
+        granted = self.allowed(principal, permission, project, resource)
+        usage.count(self.store, principal, permission, granted)
+        return granted
 
     def allowed(self, principal: str, permission: str, project: str, resource: str = "") -> bool:
         """Whether `principal` holds `permission` on the resource (a policy name, see `policies`) or its project.
@@ -190,15 +219,17 @@ class Identity:
         chain = [f"projects/{project}"]
         if resource and resource != chain[0]:
             chain.insert(0, resource.split("/objects/")[0] if resource.startswith("buckets/") else resource)
-        return self.policies.allows(principal, permission, tuple(chain))
+        return self.policies.allows(principal, permission, tuple(chain), resource or chain[0])
 
     def check_service_enabled(self, project: str, service: str) -> None:
         """Raise ApiError 403 (SERVICE_DISABLED) when the project has not enabled `service`, a host name."""
         known = self.accounts.project(project)
         if known is None or known["projectId"] == FOREIGN_PROJECT:
             return  # one of Google's own, such as debian-cloud, or somebody else's: not for us to enable
-        if service in self.services_gated() and not self.services.is_enabled(known["projectId"], service):
+        if service in self.services_gated() and not self.services.is_served(known["projectId"], service):
             raise errors.service_disabled(service, self.services.title(service), known["projectNumber"])
+        if service in BILLED and not self.services.billing_enabled():
+            raise errors.billing_disabled(service, known["projectNumber"])
 
     def services_gated(self) -> set[str]:
         """Return the services that a project must have enabled."""
@@ -215,19 +246,30 @@ class Identity:
 
         ApiError 400 for a role or member that does not exist, 409 ABORTED when `etag` (or the policy's) is not current.
         """
-        self.check_bindings(policy.get("bindings", []))
+        self.check_bindings(policy.get("bindings", []), resource)
+        if any(b.get("condition") for b in policy.get("bindings", [])) and policy.get("version") != 3:
+            raise ApiError(400, "invalid", "A policy with conditions must be set with version 3.")
         return self.policies.set(resource, policy, etag)
 
     def delete_policy(self, resource: str) -> None:
         """Forget the policy of a deleted resource."""
         self.policies.delete(resource)
 
-    def check_bindings(self, bindings: list[Policy]) -> None:
-        """Raise ApiError 400 in Google's words when a binding names a role or member that cannot be."""
+    def _check_role(self, role: str) -> None:
+        if ROLE_NAME.fullmatch(role) and not self.custom_roles.exists(role):
+            raise ApiError(400, "badRequest", f"Role ({role}) does not exist in the resource's hierarchy.")
+        if not ROLE_NAME.fullmatch(role) and not roles.exists(role):
+            raise ApiError(400, "badRequest", f"Role {role} is not supported for this resource.")
+
+    def check_bindings(self, bindings: list[Policy], resource: str = "") -> None:
+        """Raise ApiError 400 in Google's words when a binding names a role, member or condition that cannot be."""
+        known = [binding["role"] for binding in self.policies.get(resource).get("bindings", [])]
         for binding in bindings:
             role = binding.get("role", "")
-            if not roles.exists(role):
-                raise ApiError(400, "badRequest", f"Role {role} is not supported for this resource.")
+            if role not in known:  # a binding whose role was deleted since may stay
+                self._check_role(role)
+            if binding.get("condition"):
+                _check_condition(role, binding["condition"])
             for member in binding.get("members", []):
                 kind, separator, name = member.partition(":")
                 if member in SPECIAL_MEMBERS or kind == "deleted":
@@ -240,6 +282,17 @@ class Identity:
                     )
                 if kind == "serviceAccount" and self.accounts.find(name) is None:
                     raise ApiError(400, "badRequest", f"Service account {name} does not exist.")
+
+
+def _check_condition(role: str, condition: dict[str, Any]) -> None:
+    if role in ("roles/owner", "roles/editor", "roles/viewer"):
+        raise ApiError(400, "badRequest", f"Conditions can't be set on primitive roles ({role}).")
+    if not condition.get("title"):
+        raise ApiError(400, "badRequest", "A condition needs a title.")
+    try:
+        conditions.check(condition.get("expression", ""))
+    except conditions.ConditionError as error:
+        raise ApiError(501, "notImplemented", f"This condition is not evaluated here: {error}.") from error
 
 
 def _host(request: Request) -> str:

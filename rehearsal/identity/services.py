@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which APIs a project has enabled (Service Usage).
 
-Store kind `serviceusage`, key `PROJECT/SERVICE`, only for services whose state differs from that of a new project.
+Store kind `serviceusage`, key `PROJECT/SERVICE`, only for services whose state differs from that of a new project:
+`{"enabled", "served_from"}`, the latter (seconds since the epoch) where calls are refused for a while after enabling.
 """
 
 from __future__ import annotations
 
+import time
+
+from rehearsal import trouble
 from rehearsal.store import Store
 
 KIND = "serviceusage"
@@ -71,6 +75,18 @@ DEPENDENCIES = {
 }
 
 
+# Nothing of these is free enough to be served without a billing account.
+BILLED = frozenset(
+    {
+        "artifactregistry.googleapis.com",
+        "cloudbuild.googleapis.com",
+        "cloudfunctions.googleapis.com",
+        "compute.googleapis.com",
+        "run.googleapis.com",
+    }
+)
+
+
 class Services:
     """The enabled APIs of each project."""
 
@@ -86,16 +102,31 @@ class Services:
         return TITLES.get(service, service)
 
     def is_enabled(self, project: str, service: str) -> bool:
-        """Whether calls to the service are served for this project."""
+        """Whether the service is enabled, as Service Usage shows it."""
         if service in ALWAYS_ENABLED:
             return True
         document = self._store.get(KIND, f"{project}/{service}")
         return bool(document["enabled"]) if document else service in INITIALLY_ENABLED
 
+    def is_served(self, project: str, service: str) -> bool:
+        """Whether calls to the service are answered: it is enabled, and everywhere knows it by now."""
+        document = self._store.get(KIND, f"{project}/{service}") or {}
+        if document.get("served_from", 0) > time.time():
+            trouble.meet(self._store, trouble.API_DELAY)
+            return False
+        return self.is_enabled(project, service)
+
     def enable(self, project: str, service: str) -> None:
-        """Enable the service and those it needs."""
+        """Enable the service and those it needs; one that is enabled already stays as it is."""
+        delay = trouble.seconds(self._store, trouble.API_DELAY)
+        later = {"served_from": time.time() + delay} if delay else {}
         for name in (service, *DEPENDENCIES.get(service, ())):
-            self._store.put(KIND, f"{project}/{name}", {"enabled": True})
+            if not self.is_enabled(project, name):
+                self._store.put(KIND, f"{project}/{name}", {"enabled": True} | later)
+
+    def billing_enabled(self) -> bool:
+        """Whether the project has a billing account that pays."""
+        return not trouble.setting(self._store, trouble.BILLING)
 
     def disable(self, project: str, service: str) -> None:
         """Disable the service."""

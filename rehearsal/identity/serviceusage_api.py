@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import Any
 
 from rehearsal.identity import errors
 from rehearsal.identity.resources import project_named
-from rehearsal.identity.services import TITLES
+from rehearsal.identity.services import BILLED, TITLES
 from rehearsal.registry import ApiError, Call, method
 
 S = "serviceusage.services."
 TYPE = "type.googleapis.com/google.api.serviceusage.v1."
 OPERATIONS = "serviceusage.operations"
 BATCH_LIMIT = 20
+# So that clients have to wait for it, as they have to on Google.
+TAKES_SECONDS = 0.2
 
 
 def _answer(call: Call, project: dict[str, Any], service: str) -> dict[str, Any]:
@@ -47,10 +50,18 @@ def _known(call: Call, project: dict[str, Any], *names: str) -> None:
         raise ApiError(403, "forbidden", message, details=details)
 
 
+def _may_enable(call: Call, project: dict[str, Any], names: list[str]) -> None:
+    services = call.cloud.identity.services
+    billed = [name for name in names if name in BILLED and not services.is_enabled(project["projectId"], name)]
+    if billed and not services.billing_enabled():
+        raise errors.billing_not_found(project["projectNumber"], billed)
+
+
 def _done(call: Call, response: dict[str, Any]) -> dict[str, Any]:
     name = f"operations/acat.p2-{call.cloud.settings.project_number}-{secrets.token_hex(16)}"
-    operation = {"name": name, "metadata": {"@type": TYPE + "OperationMetadata"}, "done": True, "response": response}
-    call.cloud.store.put(OPERATIONS, name, operation)
+    operation = {"name": name, "metadata": {"@type": TYPE + "OperationMetadata"}}
+    ended = operation | {"done": True, "response": response}
+    call.cloud.store.put(OPERATIONS, name, {"ended": ended, "time": time.time() + TAKES_SECONDS})
     return operation
 
 
@@ -93,6 +104,7 @@ def enable(call: Call) -> dict[str, Any]:
     parent, _, service = call.params["name"].partition("/services/")
     project = project_named(call, parent, "serviceusage.services.enable")
     _known(call, project, service)
+    _may_enable(call, project, [service])
     call.cloud.identity.services.enable(project["projectId"], service)
     return _done(call, {"@type": TYPE + "EnableServiceResponse", "service": _answer(call, project, service)})
 
@@ -107,6 +119,7 @@ def batch_enable(call: Call) -> dict[str, Any]:
             400, "badRequest", f"At most {BATCH_LIMIT} services can be enabled in a batch; {len(names)} were given."
         )
     _known(call, project, *names)
+    _may_enable(call, project, names)
     for name in names:
         call.cloud.identity.services.enable(project["projectId"], name)
     services = [_answer(call, project, name) for name in names]
@@ -134,10 +147,13 @@ def disable(call: Call) -> dict[str, Any]:
     return _done(call, {"@type": TYPE + "DisableServiceResponse", "service": _answer(call, project, service)})
 
 
-@method("serviceusage.operations.get")
+@method("serviceusage.operations.get", permission="serviceusage.operations.get")
 def get_operation(call: Call) -> dict[str, Any]:
-    """Return the operation again; all of them are done when they are answered."""
-    operation = call.cloud.store.get(OPERATIONS, call.params["name"])
-    if operation is None:
+    """Return the operation as it stands."""
+    known = call.cloud.store.get(OPERATIONS, call.params["name"])
+    if known is None:
         raise ApiError(404, "notFound", f"Operation {call.params['name']} was not found.")
-    return operation
+    ended: dict[str, Any] = known["ended"]
+    if known["time"] > time.time():
+        return {key: ended[key] for key in ("name", "metadata")}
+    return ended

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ROLES = sorted(path.name for path in (REPOSITORY / "roles").iterdir() if path.is_dir())
 PRODUCTION = (
     "site.yml", "playbooks", "roles", "inventory", "inventory_plugins", "library", "module_utils", "action_plugins",
-    "callback_plugins", "ml", "ansible.cfg", "requirements.yml",
+    "callback_plugins", "pricing", "ml", "ansible.cfg", "requirements.yml",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,13 +76,57 @@ class Rehearsal:
         return Outcome(done.returncode, done.stdout, time.monotonic() - began)
 
 
+class Controller:
+    """A playbook that runs in the background, to be looked at or killed while it does."""
+
+    def __init__(self, cloud: Rehearsal, log: Path, *arguments: str) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                ["ansible-playbook", *arguments], cwd=REPOSITORY, env=cloud.environment, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, text: str, seconds: float = 240) -> None:
+        """Return once the output has the text; a playbook that ends without it is a failure."""
+        deadline = time.monotonic() + seconds
+        while text not in self.output:
+            assert self.process.poll() is None and time.monotonic() < deadline, self.output[-4000:]
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL for the playbook and everything that it started here: nothing of it gets to clean up."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def vm_states(cloud: Rehearsal) -> list[str]:
+    """The status of every VM, as Google says it."""
+    return [text.split()[0] for text in cloud.status()["instances"].values()]
+
+
+def wait_until_stopped(cloud: Rehearsal, seconds: float) -> float:
+    """Return the seconds until no VM runs; fail after `seconds`."""
+    began = time.monotonic()
+    while any(state != "TERMINATED" for state in vm_states(cloud)):
+        assert time.monotonic() - began < seconds, f"still running after {seconds:.0f} s: {cloud.status()['instances']}"
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Rehearsal]:
     cloud = Rehearsal()
     assert cloud.rehearsal("down", "--purge").code == 0
     cloud.up()
     yield cloud
-    cloud.rehearsal("down")
+    assert cloud.rehearsal("down", "--purge").code == 0
+    namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert "rehearsal" not in namespaces, "the rehearsal left a network namespace behind"
 
 
 def recap(output: str) -> dict[str, dict[str, int]]:

@@ -58,29 +58,50 @@ class PolicyDocument:
             )
 
 
-def has_member(policy: dict[str, Any], role: str, member: str) -> bool:
-    """Whether ``member`` has ``role`` without a condition."""
+def bound(binding: dict[str, Any], role: str, condition: dict[str, Any] | None) -> bool:
+    """Whether a binding is of the role and, told by its title, of the condition."""
+    return binding.get("role") == role and _title(binding.get("condition")) == _title(condition)
+
+
+def _title(condition: dict[str, Any] | None) -> str | None:
+    return condition.get("title", "") if condition else None
+
+
+def _expression(condition: dict[str, Any] | None) -> str | None:
+    return condition.get("expression") if condition else None
+
+
+def has_member(policy: dict[str, Any], role: str, member: str, condition: dict[str, Any] | None = None) -> bool:
+    """Whether ``member`` has ``role`` under just this condition (None: without one)."""
     return any(
         member in binding.get("members", [])
         for binding in policy.get("bindings", [])
-        if binding.get("role") == role and not binding.get("condition")
+        if bound(binding, role, condition) and _expression(binding.get("condition")) == _expression(condition)
     )
 
 
-def with_member(policy: dict[str, Any], role: str, member: str, *, present: bool) -> dict[str, Any]:
-    """A copy of ``policy`` in which ``member`` has, or does not have, ``role``. The etag is kept."""
+def with_member(
+    policy: dict[str, Any], role: str, member: str, *, present: bool, condition: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A copy of ``policy`` in which ``member`` has, or does not have, ``role`` under ``condition``. The etag is kept.
+
+    A binding under a condition of the same title but another expression is an older form of this one: it goes.
+    """
+    if has_member(policy, role, member, condition) == present:
+        return policy
     changed = copy.deepcopy(policy)
     bindings: list[dict[str, Any]] = changed.setdefault("bindings", [])
-    mine = [binding for binding in bindings if binding.get("role") == role and not binding.get("condition")]
-    if present and not has_member(policy, role, member):
+    for binding in [binding for binding in bindings if bound(binding, role, condition)]:
+        binding["members"] = [other for other in binding.get("members", []) if other != member]
+    changed["bindings"] = bindings = [binding for binding in bindings if binding.get("members")]
+    if present:
+        mine = [b for b in bindings if bound(b, role, condition) and b.get("condition") == condition]
         if not mine:
-            mine = [{"role": role, "members": []}]
+            mine = [{"role": role, "members": []} | ({"condition": condition} if condition else {})]
             bindings.extend(mine)
-        mine[0].setdefault("members", []).append(member)
-    elif not present:
-        for binding in mine:
-            binding["members"] = [other for other in binding.get("members", []) if other != member]
-        changed["bindings"] = [binding for binding in bindings if binding.get("members")]
+        mine[0]["members"].append(member)
+    if any(binding.get("condition") for binding in bindings):
+        changed["version"] = 3
     return changed
 
 
@@ -95,24 +116,28 @@ class IamMember(Resource):
         self.verbs = ("grant", "revoke")
         resource = options["resource"] or client.project
         self._document = PolicyDocument(client, options["resource_type"], resource, options["region"] or "")
+        self._condition: dict[str, Any] | None = options.get("condition")
         self._must_exist = must_exist and options["state"] == "present"
         self._policy: dict[str, Any] | None = None
 
     @property
     def title(self) -> str:
         """Role, member and resource."""
-        return f"{self.options['role']} for {self.options['member']} on {self._document.title}"
+        where = f" ({self._condition['title']})" if self._condition else ""
+        return f"{self.options['role']} for {self.options['member']} on {self._document.title}{where}"
 
     def fetch(self) -> dict[str, Any] | None:
         """The binding, None where the member does not have the role."""
         self._policy = self._patiently(self._read)
-        if self._policy is None or not has_member(self._policy, self.options["role"], self.options["member"]):
+        role, member = self.options["role"], self.options["member"]
+        if self._policy is None or not has_member(self._policy, role, member, self._condition):
             return None
         return self.wanted()
 
     def wanted(self) -> dict[str, Any]:
-        """Role and member."""
-        return {"role": self.options["role"], "member": self.options["member"]}
+        """Role, member and condition."""
+        condition = {"condition": self._condition} if self._condition else {}
+        return {"role": self.options["role"], "member": self.options["member"], **condition}
 
     def view(self, current: dict[str, Any]) -> dict[str, Any]:
         """The binding is its own view."""
@@ -142,7 +167,9 @@ class IamMember(Resource):
         for attempt in range(1, CONFLICTS + 1):
             policy = self._policy if self._policy is not None else self._document.read()
             self._policy = None
-            wanted = with_member(policy, self.options["role"], self.options["member"], present=present)
+            wanted = with_member(
+                policy, self.options["role"], self.options["member"], present=present, condition=self._condition
+            )
             if wanted == policy:  # somebody else, or our own write whose answer got lost
                 return
             try:
@@ -154,7 +181,7 @@ class IamMember(Resource):
             self.client.sleep(0.2 * 2**attempt)
 
     def _patiently(self, call: Any) -> Any:
-        """Call, and repeat for a minute while a service account made seconds ago is not visible everywhere."""
+        """Call, and repeat for a minute while an account or role made seconds ago is not visible everywhere."""
         deadline = self.client.clock() + VISIBLE_WITHIN
         while True:
             try:
@@ -168,6 +195,8 @@ class IamMember(Resource):
         if self._document.kind == "service_account" and error.status in (403, 404):
             return not error.service_disabled
         text = error.google_message.lower()
+        if self.options["role"].startswith("projects/") and error.status == 400 and "does not exist in the" in text:
+            return True
         return (
             self.options["member"].startswith("serviceAccount:")
             and error.status in (400, 404)

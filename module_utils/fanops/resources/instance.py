@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.fanops.client import basename, compute_url, segment
+from ansible.module_utils.fanops.client import Client, basename, compute_url, segment
 from ansible.module_utils.fanops.errors import GoogleApiError
 from ansible.module_utils.fanops.reconciler import VISIBLE_WITHIN, Plan, Resource
 from ansible.module_utils.fanops.resources import instance_body
@@ -20,26 +20,54 @@ NEEDS_RECREATION = ("network", "disk_size_gb")
 FINGERPRINT_ATTEMPTS = 5
 
 
+def locate(client: Client, name: str, zones: list[str]) -> dict[str, Any] | None:
+    """Return the instance ``name`` in the first of ``zones`` that has one, None if none has."""
+    url = f"{compute_url(client.project)}/zones/{segment(zones[0])}/instances/{segment(name)}"
+    found = client.find(url, attempting=f"read instance {name} in {zones[0]}")
+    if found is not None or len(zones) == 1:
+        return found
+    elsewhere: dict[str, dict[str, Any]] = {}
+    url = f"{compute_url(client.project)}/aggregated/instances"
+    for page in client.pages(url, attempting=f"look for instance {name}", params={"filter": f"name = {name}"}):
+        for scope in page.get("items", {}).values():
+            elsewhere.update({basename(instance["zone"]): instance for instance in scope.get("instances", [])})
+    return next((elsewhere[zone] for zone in zones if zone in elsewhere), None)
+
+
 class Instance(Resource):
     """One VM. ``state`` is present, running, stopped or absent."""
 
     kind = "instance"
 
+    def __init__(self, client: Client, options: dict[str, Any]) -> None:
+        super().__init__(client, options)
+        #: Where it is, or is about to be: the first of ``zones`` unless it was found, or had to go, elsewhere.
+        self.zone: str = options["zone"]
+
+    @property
+    def zones(self) -> list[str]:
+        """The zones it may be in, the best first."""
+        others = self.options.get("fallback_zones") or []
+        return [self.options["zone"], *(zone for zone in others if zone != self.options["zone"])]
+
     @property
     def title(self) -> str:
         """Name and zone."""
-        return f"instance {self.options['name']} in {self.options['zone']}"
+        return f"instance {self.options['name']} in {self.zone}"
 
     @property
     def path(self) -> str:
         """The instance, relative to the project."""
-        return f"zones/{segment(self.options['zone'])}/instances/{segment(self.options['name'])}"
+        return f"zones/{segment(self.zone)}/instances/{segment(self.options['name'])}"
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def fetch(self) -> dict[str, Any] | None:
-        """The instance as the API shows it."""
-        return self.client.find(f"{compute_url(self.client.project)}/{self.path}", attempting=f"read {self.title}")
+        """The instance as the API shows it, in whichever of its zones it is."""
+        found = locate(self.client, self.options["name"], self.zones)
+        if found is not None:
+            self.zone = basename(found["zone"])
+        return found
 
     def settle(self, current: dict[str, Any]) -> dict[str, Any] | None:
         """Wait while it is starting or stopping."""
@@ -55,7 +83,7 @@ class Instance(Resource):
 
     def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
         """As it would be, without what only Google can know (addresses, ids)."""
-        predicted = {**(current or {}), **instance_body.known(self.client.project, self.options, current)}
+        predicted = {**(current or {}), **instance_body.known(self.client.project, self._options_in_zone(), current)}
         # An instance that is made runs; stopping does not make one. "present" leaves an existing one as it is.
         if current is None or self.options["state"] == "running":
             predicted["status"] = "RUNNING"
@@ -79,6 +107,8 @@ class Instance(Resource):
         self._leave_alone(plan, NEEDS_RECREATION, "that takes a new instance (delete it, then run again)")
         running = current["status"] not in ("TERMINATED", "STOPPED", "SUSPENDED")
         offline = [option for option in NEEDS_STOP if option in plan.differences]
+        if "machine_type" in offline:
+            self._check_machine_type("resize")  # before the VM is stopped for a type that does not exist
         restart = bool(offline) and running and state != "stopped" and self.options["allow_restart"]
         if offline and running and state != "stopped" and not restart:
             self._leave_alone(plan, NEEDS_STOP, "that needs a stop (allow_restart: true, or stop it first)")
@@ -97,6 +127,9 @@ class Instance(Resource):
             plan.act(verb, lambda: self._start(verb))
         return plan
 
+    def _options_in_zone(self) -> dict[str, Any]:
+        return {**self.options, "zone": self.zone}
+
     def _plan_absent(self, current: dict[str, Any] | None) -> Plan:
         plan = super().plan(current, "absent")
         if current and current.get("deletionProtection") and self.options["deletion_protection"] is False:
@@ -113,7 +146,7 @@ class Instance(Resource):
                 status=404,
                 reason="notFound",
             )
-        self._check_machine_type()
+        self._check_machine_type("create")
         families, project = self.options["image_families"], self.options["image_project"]
         image, family = newest_image(self.client, families, project)
         plan = Plan(extra=self._image_facts(family))
@@ -124,17 +157,16 @@ class Instance(Resource):
         plan.differences.compare(self.wanted(), {})
         plan.differences.add("image", basename(image["selfLink"]), None)
         plan.differences.add("status", "RUNNING", None)
-        body = instance_body.insert_body(self.client.project, self.options, image)
-        plan.act("create", lambda: self._insert(body))
+        plan.act("create", lambda: self._create(image, self.zones))
         return plan
 
     def _image_facts(self, family: str | None) -> dict[str, Any]:
         first = (self.options["image_families"] or [None])[0]
         return {"image_family": family, "image_fallback": bool(family and first and family != first), "needs_stop": []}
 
-    def _check_machine_type(self) -> None:
-        zone, name = self.options["zone"], self.options["machine_type"]
-        attempting = f"create {self.title}"
+    def _check_machine_type(self, verb: str) -> None:
+        zone, name = self.zone, self.options["machine_type"]
+        attempting = f"{verb} {self.title}"
         url = f"{compute_url(self.client.project)}/zones/{segment(zone)}/machineTypes/{segment(name)}"
         if self.client.find(url, attempting=attempting) is None:
             raise GoogleApiError(
@@ -168,7 +200,8 @@ class Instance(Resource):
             plan.act("set external_ip", lambda: self._set_external_ip(current))
 
     def _plan_offline_updates(self, current: dict[str, Any], plan: Plan) -> None:
-        requests = instance_body.offline_requests(self.options, current, set(plan.differences.options))
+        changed = set(plan.differences.options)
+        requests = instance_body.offline_requests(self._options_in_zone(), current, changed)
         for option, method, verb, body in requests:
             plan.act(f"set {option}", self._offline(option, method, verb, body))
 
@@ -220,16 +253,27 @@ class Instance(Resource):
                 params={**params, "accessConfig": config["name"]},
             )
 
+    def _create(self, image: dict[str, Any], zones: list[str]) -> None:
+        """Insert it into the first of the zones that has a machine of its type left."""
+        for position, zone in enumerate(zones):
+            self.zone = zone
+            try:
+                self._insert(instance_body.insert_body(self.client.project, self._options_in_zone(), image))
+                return
+            except GoogleApiError as error:
+                if not error.out_of_stock or position == len(zones) - 1:
+                    raise
+            self.client.warnings.append(
+                f"Zone {zone} has no {self.options['machine_type']} left: trying {zones[position + 1]}."
+            )
+
     def _insert(self, body: dict[str, Any]) -> None:
         """Insert; the service account may be so new that Compute does not see it yet, so try for a minute."""
         deadline = self.client.clock() + VISIBLE_WITHIN
         while True:
             try:
                 self.client.compute(
-                    "POST",
-                    f"zones/{segment(self.options['zone'])}/instances",
-                    attempting=f"create {self.title}",
-                    body=body,
+                    "POST", f"zones/{segment(self.zone)}/instances", attempting=f"create {self.title}", body=body
                 )
                 break
             except GoogleApiError as error:
@@ -241,7 +285,22 @@ class Instance(Resource):
         self._wait_for(frozenset({"RUNNING"}))
 
     def _start(self, verb: str) -> None:
-        self.client.compute("POST", f"{self.path}/{verb}", attempting=f"{verb} {self.title}")
+        """Start it. Where its zone has no machine left it is made anew elsewhere: nothing on its disk is unique."""
+        try:
+            self.client.compute("POST", f"{self.path}/{verb}", attempting=f"{verb} {self.title}")
+        except GoogleApiError as error:
+            others = [zone for zone in self.zones if zone != self.zone]
+            families = self.options["image_families"]
+            if not error.out_of_stock or not others or not families:
+                raise
+            self.client.warnings.append(
+                f"Zone {self.zone} has no {self.options['machine_type']} left to start {self.options['name']} on: it is "
+                f"deleted there and made anew, trying {others[0]}."
+            )
+            image, _family = newest_image(self.client, families, self.options["image_project"])
+            self.client.compute("DELETE", self.path, attempting=f"delete {self.title}")
+            self._create(image, others)
+            return
         self._wait_for(frozenset({"RUNNING"}))
 
     def _stop(self) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ansible.module_utils.fanops.client import basename
@@ -103,6 +103,8 @@ def insert_body(project: str, options: dict[str, Any], image: dict[str, Any]) ->
     values = wanted(options)
     if values["labels"]:
         body["labels"] = values["labels"]
+        # A disk that should ever outlive its VM is found, and its cost explained, by the same labels.
+        disk["initializeParams"]["labels"] = values["labels"]
     if values["metadata"]:
         body["metadata"] = {"items": _items(values["metadata"])}
     if values["tags"]:
@@ -156,6 +158,17 @@ def set_labels(current: dict[str, Any], labels: dict[str, str]) -> tuple[str, di
     """The request that adds ``labels``; the API wants the full set, and the fingerprint of the one it replaces."""
     merged = {**current.get("labels", {}), **labels}
     return "setLabels", {"labels": merged, "labelFingerprint": current.get("labelFingerprint", "")}
+
+
+def shown(instance: dict[str, Any] | None, managed: Collection[str] = ()) -> dict[str, Any] | None:
+    """The instance as a module returns it: people keep secrets in metadata, so only ``managed`` keys have their value."""
+    if not instance or not instance.get("metadata", {}).get("items"):
+        return instance
+    items = [
+        item if item["key"] in managed else {"key": item["key"], "value": "(not shown)"}
+        for item in instance["metadata"]["items"]
+    ]
+    return {**instance, "metadata": {**instance["metadata"], "items": items}}
 
 
 def set_metadata(current: dict[str, Any], metadata: dict[str, str]) -> tuple[str, dict[str, Any]]:

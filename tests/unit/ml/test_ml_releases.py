@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import random
 import threading
+from types import SimpleNamespace
 
 import pytest
 import requests
+from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 from model_fixtures import BUCKET, as_candidate, new_client
 from requests.adapters import HTTPAdapter
@@ -397,3 +399,26 @@ def test_a_schema_from_the_future_is_refused(candidates):
     pointer = Pointer(1, "0" * 64, "w", "").to_bytes().replace(b'"schema": 1', b'"schema": 2')
     with pytest.raises(ReleaseError, match="has schema 2, this code reads 1"):
         read_pointer(lambda path: pointer)
+
+
+@pytest.mark.parametrize(("patience", "refusals", "reached"), [(0, 1, False), (60, 4, True), (5, 10**6, False)])
+def test_a_refusal_is_waited_out_only_as_long_as_a_grant_may_be_new(monkeypatch, patience, refusals, reached):
+    now, asked, said = [0.0], [0], []
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    def list_blobs(*_, **__):
+        asked[0] += 1
+        if asked[0] <= refusals:
+            raise Forbidden("m4-trainer does not have storage.objects.list access")
+        return []
+
+    client = SimpleNamespace(bucket=lambda name: SimpleNamespace(client=client), list_blobs=list_blobs)
+    bucket = Bucket(BUCKET, client, patience=patience, report=said.append)
+    if reached:
+        bucket.check()
+        assert len(said) == refusals
+    else:
+        with pytest.raises(BucketError, match=r"storage\.objects\.list access.*A grant can take some minutes"):
+            bucket.check()
+    assert now[0] <= patience

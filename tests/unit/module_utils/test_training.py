@@ -4,13 +4,23 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.fanops.training import FINISH, WRAPPER, TrainingError, TrainingRun, failure_message, verdict
+from ansible.module_utils.fanops.training import (
+    FINISH,
+    WRAPPER,
+    TrainingError,
+    TrainingRun,
+    failure_message,
+    renew_lease,
+    verdict,
+)
 
 OPTIONS: dict[str, Any] = {
     "run_id": "abc",
@@ -185,3 +195,29 @@ def test_finish_script_writes_what_systemd_said(tmp_path: Path) -> None:
     subprocess.run(["/bin/sh", str(tmp_path / "finish.sh")], env=environment, timeout=20, check=True)
     status = json.loads((tmp_path / "status.json").read_text())
     assert status["exit_status"] == "3" and status["ended"] > 0 and isinstance(status["oom_kills"], int)
+
+
+def test_what_is_done_at_the_end_is_done_before_the_run_counts_as_ended_and_its_failure_changes_nothing(
+    tmp_path: Path, systemd: Systemd
+) -> None:
+    seen = tmp_path / "seen"
+    program = f"import pathlib, sys; pathlib.Path({str(seen)!r}).write_text(str(pathlib.Path('{tmp_path}/abc/status.json').exists()))"
+    options = {**OPTIONS, "on_end": [sys.executable, "-c", program + "; sys.exit('no network')"]}
+    run = TrainingRun(options, runs_dir=str(tmp_path), command=systemd)
+    run.start()
+    environment = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0", "PATH": "/usr/bin:/bin"}
+    subprocess.run(["/bin/sh", str(run.folder / "finish.sh")], env=environment, check=True)
+    assert seen.read_text() == "False"
+    systemd.active = "inactive"
+    assert run.observe()["state"] == "finished"
+    assert "no network" in run.tail()[-1]
+
+
+def test_a_controller_that_follows_renews_the_lease_that_the_watchdog_looks_at(tmp_path: Path) -> None:
+    lease = tmp_path / "lease"
+    renew_lease(lease)
+    assert not lease.exists()  # no watchdog, no lease
+    lease.touch()
+    os.utime(lease, (1, 1))
+    renew_lease(lease)
+    assert lease.stat().st_mtime > 1

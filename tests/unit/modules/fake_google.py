@@ -100,7 +100,8 @@ class FakeGoogle:
                 raise ApiError(503, "the answer got lost", "backendError")
         except ApiError as error:
             return Response(error.code, _bytes(error.body))
-        return Response(200, answer if isinstance(answer, bytes) else _bytes(answer))
+        headers = {"Date": "Tue, 24 Nov 2026 12:00:00 GMT"}
+        return Response(200, answer if isinstance(answer, bytes) else _bytes(answer), headers)
 
     def put(self, url: str, data: bytes, **kwargs: Any) -> Response:
         assert "Authorization" not in kwargs["headers"]
@@ -149,7 +150,11 @@ class FakeGoogle:
         if name in self.resources:
             raise ApiError(409, f"The resource '{name}' already exists", "alreadyExists")
         if path.endswith("instances"):
-            body |= {"status": "RUNNING", "labelFingerprint": "l1"}
+            body |= {
+                "status": "RUNNING",
+                "labelFingerprint": "l1",
+                "zone": f"https://{path.removesuffix('/instances')}",
+            }
             body.setdefault("metadata", {"items": []})["fingerprint"] = "m1"
             body.setdefault("tags", {"items": []})["fingerprint"] = "t1"
             disk = body["disks"][0]
@@ -214,6 +219,19 @@ class FakeGoogle:
             raise ApiError(404, f"The resource '{path[path.find('projects/') :]}' was not found", "notFound")
         return {"name": name}
 
+    def aggregated(self, what: str, **_: Any) -> Any:
+        """All of them in their scopes, an empty one beside them."""
+        pattern = re.compile(rf"{COMPUTE}/demo/((?:zones|regions)/[\w-]+)/{what}/[\w-]+")
+        items: dict[str, Any] = {"zones/empty": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}
+        for path, resource in self.resources.items():
+            match = pattern.fullmatch(path)
+            if match:
+                items.setdefault(match[1], {what: []})[what].append(resource)
+        return {"items": items}
+
+    def list_objects(self, bucket: str, **_: Any) -> Any:
+        return {"items": [{"name": name, "size": str(len(content))} for name, content in self.objects.items()]}
+
     def guest_attributes(self, path: str, **_: Any) -> Any:
         vm = self.read(path)
         vm["asked"] = vm.get("asked", 0) + 1
@@ -232,7 +250,7 @@ class FakeGoogle:
 
     def list_buckets(self, base: str, params: dict[str, Any], **_: Any) -> Any:
         mine = [value for key, value in self.resources.items() if key.startswith(f"{base}/")]
-        return {"items": [bucket for bucket in mine if bucket["name"].startswith(params["prefix"])]}
+        return {"items": [bucket for bucket in mine if bucket["name"].startswith(params.get("prefix", ""))]}
 
     def get_bucket(self, path: str, name: str, **_: Any) -> Any:
         if name in self.foreign_buckets:
@@ -291,6 +309,27 @@ class FakeGoogle:
         del self.resources[path]
         return {}
 
+    def create_role(self, base: str, body: Any, **_: Any) -> Any:
+        name = f"{base}/{body['roleId']}"
+        if name in self.resources:
+            raise ApiError(409, "A role of that name already exists.", status="ALREADY_EXISTS")
+        self.resources[name] = {"name": name.partition("/v1/")[2], **body["role"]}
+        return self.resources[name]
+
+    def patch_role(self, path: str, params: dict[str, Any], body: Any, **_: Any) -> Any:
+        assert set(params["updateMask"].split(",")) == set(body)
+        assert not self.resources[path].get("deleted")
+        self.resources[path].update(body)
+        return self.resources[path]
+
+    def delete_role(self, path: str, **_: Any) -> Any:
+        self.read(path)["deleted"] = True
+        return self.resources[path]
+
+    def undelete_role(self, path: str, **_: Any) -> Any:
+        assert self.resources[path].pop("deleted")
+        return self.resources[path]
+
     # -- service usage -------------------------------------------------------------------------------------------
 
     def services_get(self, params: dict[str, Any], **_: Any) -> Any:
@@ -345,10 +384,12 @@ class FakeGoogle:
         (rf"POST ({COMPUTE}/demo/zones/z/instances|{COMPUTE}/demo/global/firewalls)", insert),
         (rf"POST ({COMPUTE}/demo/zones/z/instances/\w+)/(\w+)", instance_verb),
         (rf"PATCH ({COMPUTE}/demo/zones/z/instances/\w+)/updateShieldedInstanceConfig", shielded),
+        (rf"GET {COMPUTE}/demo/aggregated/(\w+)", aggregated),
         (rf"GET ({COMPUTE}/.*)", read),
         (rf"PATCH ({COMPUTE}/.*)", patch),
         (rf"DELETE ({COMPUTE}/.*)", remove),
         (r"GET storage\.googleapis\.com/storage/v1/b/[\w-]+/o/(.+)", media),
+        (r"GET storage\.googleapis\.com/storage/v1/b/([\w-]+)/o", list_objects),
         (r"GET (storage\.googleapis\.com/storage/v1/b/[\w-]+)/iam", get_policy),
         (r"PUT (storage\.googleapis\.com/storage/v1/b/[\w-]+)/iam", set_policy),
         (r"GET (storage\.googleapis\.com/storage/v1/b)", list_buckets),
@@ -359,6 +400,10 @@ class FakeGoogle:
         (r"(?:GET|POST) (.*):getIamPolicy", get_policy),
         (r"POST (.*):setIamPolicy", set_policy),
         (r"POST (iam\.googleapis\.com/v1/projects/demo/serviceAccounts)", create_account),
+        (r"POST (iam\.googleapis\.com/v1/projects/demo/roles)", create_role),
+        (r"POST (iam\.googleapis\.com/v1/projects/demo/roles/\w+):undelete", undelete_role),
+        (r"PATCH (iam\.googleapis\.com/v1/projects/demo/roles/\w+)", patch_role),
+        (r"DELETE (iam\.googleapis\.com/v1/projects/demo/roles/\w+)", delete_role),
         (r"GET (iam\.googleapis\.com/.*)", read),
         (r"PATCH (iam\.googleapis\.com/.*)", patch_account),
         (r"DELETE (iam\.googleapis\.com/.*)", delete_account),

@@ -167,3 +167,32 @@ def test_private_function_is_asked_with_an_id_token(run: RunModule, served: list
 def test_missing_function_is_an_error_but_not_a_plans(run: RunModule) -> None:
     assert "Deploy it first" in run("cloud_function_call", name="ask", region="r")["msg"]
     assert run("cloud_function_call", check=True, name="ask", region="r")["status"] is None
+
+
+@pytest.mark.parametrize(
+    ("patience", "kind", "fails", "seconds"),
+    [
+        (30, "application/problem+json", False, 30),
+        (4, "application/problem+json", True, 6),
+        (4, "text/html", False, 30),
+    ],
+    ids=["waits for a grant to count", "a lasting denial ends soon", "an instance that starts has its own time"],
+)
+def test_a_function_that_cannot_serve_yet_is_asked_again_for_a_while(
+    run: RunModule, served: Any, monkeypatch: pytest.MonkeyPatch, patience: int, kind: str, fails: bool, seconds: int
+) -> None:
+    import cloud_function_call
+
+    now = [0.0]
+    monkeypatch.setattr(cloud_function_call.time, "sleep", lambda pause: now.__setitem__(0, now[0] + pause))
+    monkeypatch.setattr(cloud_function_call.time, "monotonic", lambda: now[0])
+
+    def post(url: str, **_: Any) -> Response:
+        if now[0] < 20:
+            return Response(503, b'{"detail": "no model can be served yet: permission denied"}', {"Content-Type": kind})
+        return Response(200, b'{"recommended_sponsor": "Visa"}')
+
+    monkeypatch.setattr(cloud_function_call.requests, "post", post)
+    result = run("cloud_function_call", name="ask", region="r", patience=patience)
+    assert bool(result.get("failed")) == fails and now[0] <= seconds
+    assert not fails or "permission denied" in result["msg"]

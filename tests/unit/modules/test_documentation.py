@@ -67,10 +67,9 @@ def test_returns_are_described(module: Any) -> None:
 
 
 def test_shared_options_are_described_alike(module: Any) -> None:
-    if "project" not in module.OPTIONS:
-        pytest.skip("talks to no Google API")
-    timeout = module.OPTIONS["timeout"]["default"]
-    assert SHARED_DOCUMENTATION.format(timeout=timeout) in module.DOCUMENTATION
+    if "project" in module.OPTIONS:  # the others run on the VM and talk to no Google API
+        timeout = module.OPTIONS["timeout"]["default"]
+        assert SHARED_DOCUMENTATION.format(timeout=timeout) in module.DOCUMENTATION
 
 
 def test_shared_documentation_describes_all_shared_options() -> None:

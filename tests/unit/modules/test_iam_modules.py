@@ -112,6 +112,48 @@ def test_refusal_names_the_account(run: RunModule, google: FakeGoogle) -> None:
     assert "grant tester@demo.iam.gserviceaccount.com" in run("gcp_iam_member", **PLACES[1], **MEMBER)["msg"]
 
 
+def test_condition_is_added_replaced_and_removed(run: RunModule, google: FakeGoogle) -> None:
+    def condition(prefix: str) -> dict[str, Any]:
+        return {"title": "releases", "expression": f'resource.name.startsWith("{prefix}")'}
+
+    key = "storage.googleapis.com/storage/v1/b/models"
+    assert run("gcp_iam_member", **PLACES[1], **MEMBER)["changed"]
+    made = run("gcp_iam_member", **PLACES[1], **MEMBER, condition=condition("a/"))
+    assert made["changed"] and made["binding"]["condition"] == condition("a/")
+    assert google.policies[key]["version"] == 3 and len(google.policies[key]["bindings"]) == 2
+    assert not run("gcp_iam_member", **PLACES[1], **MEMBER, condition=condition("a/"))["changed"]
+    assert run("gcp_iam_member", **PLACES[1], **MEMBER, condition=condition("b/"))["changed"]
+    unconditional, limited = google.policies[key]["bindings"]
+    assert "condition" not in unconditional and limited["condition"] == condition("b/")
+    assert run("gcp_iam_member", **PLACES[1], **MEMBER, condition=condition("b/"), state="absent")["changed"]
+    assert google.policies[key]["bindings"] == [unconditional]
+
+
+def test_custom_role_from_nothing_to_absent_and_back(run: RunModule, google: FakeGoogle) -> None:
+    options: dict[str, Any] = {"name": "reader", "title": "Reads", "permissions": ["storage.objects.get"]}
+    planned = run("gcp_iam_role", check=True, **options)
+    assert planned["changed"] and google.mutations == []
+    assert run("gcp_iam_role", **options)["role"]["includedPermissions"] == ["storage.objects.get"]
+    assert not run("gcp_iam_role", **options)["changed"]
+    more = {**options, "permissions": ["storage.objects.list", "storage.objects.get"]}
+    widened = run("gcp_iam_role", **more)
+    assert widened["diff"]["before"] == {"permissions": ["storage.objects.get"]}
+    assert not run("gcp_iam_role", **more)["changed"]
+    assert run("gcp_iam_role", name="reader", state="absent")["changed"]
+    assert not run("gcp_iam_role", name="reader", state="absent")["changed"]
+    back = run("gcp_iam_role", **options)
+    assert back["changed"] and back["role"]["includedPermissions"] == ["storage.objects.get"]
+    assert google.mutations[-2:] == ["POST reader:undelete", "PATCH reader"]
+    assert "permissions" in run("gcp_iam_role", name="reader")["msg"]
+
+
+def test_role_made_seconds_ago_is_waited_for(run: RunModule, google: FakeGoogle) -> None:
+    new = {**MEMBER, "role": "projects/demo/roles/reader"}
+    missing = ApiError(400, "Role (projects/demo/roles/reader) does not exist in the resource's hierarchy.", "invalid")
+    google.fail("PUT", missing, times=3)
+    assert run("gcp_iam_member", **PLACES[1], **new)["changed"]
+
+
 def test_firewall_rule_from_nothing_to_absent(run: RunModule, google: FakeGoogle) -> None:
     planned = run("gce_firewall_rule", check=True, **RULE)
     assert planned["changed"] and google.mutations == []

@@ -27,6 +27,7 @@ PARAMS: dict[str, Any] = {
     "poll_seconds": 0,
     "force": False,
     "start": True,
+    "follow_only": False,
     "log_offset": 0,
 }
 

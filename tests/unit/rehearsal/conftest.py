@@ -61,8 +61,8 @@ def control_plane(tmp_path: Path, router: Router) -> Iterator[Any]:
 
 @pytest.fixture
 def ask(control_plane: Any) -> Ask:
-    """Send one request to the gateway as the deployer; `headers={}` sends it anonymously."""
-    token = control_plane.identity.access_token(control_plane.identity.deployer)["access_token"]
+    """Send one request to the gateway as the project's owner; `headers={}` sends it anonymously."""
+    token = control_plane.identity.access_token(control_plane.identity.owner)["access_token"]
 
     def send(verb: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Any:
         host, _, target = url.removeprefix("https://").partition("/")

@@ -236,11 +236,11 @@ def test_a_private_function_wants_an_id_token_of_somebody_who_may_call(cloud: An
     identity = cloud.identity
     assert call(ask).status_code == 403
     assert call(ask, verb="OPTIONS", body=b"").status_code == 403
-    assert call(ask, token=identity.access_token(identity.deployer)["access_token"]).status_code == 401
-    assert call(ask, token=identity.id_token(identity.deployer, "https://elsewhere.run.app")).status_code == 401
+    assert call(ask, token=identity.access_token(identity.owner)["access_token"]).status_code == 401
+    assert call(ask, token=identity.id_token(identity.owner, "https://elsewhere.run.app")).status_code == 401
     assert "insufficient_scope" in call(ask, token=identity.id_token(SERVER, URI)).headers["WWW-Authenticate"]
     for audience in (URI, OLDER, "32555940559.apps.googleusercontent.com"):
-        answer = call(ask, token=identity.id_token(identity.deployer, audience))
+        answer = call(ask, token=identity.id_token(identity.owner, audience))
         assert answer.status_code == 200, audience
         assert answer.get_json()["authorization"].endswith(".SIGNATURE_REMOVED_BY_GOOGLE")
     publish(ask, member=f"serviceAccount:{SERVER}")

@@ -122,7 +122,7 @@ def test_rights_come_from_the_resource_or_its_project_and_no_further(control_pla
     assert identity.allowed(trainer, "storage.objects.get", OWN, "buckets/mine/objects/a/b")
     assert not identity.allowed(trainer, "storage.objects.create", OWN, "buckets/mine")
     assert not identity.allowed(trainer, "storage.objects.get", OWN, "buckets/other")
-    assert not identity.allowed(identity.deployer, "compute.instances.list", "foreign-project")
+    assert not identity.allowed(identity.owner, "compute.instances.list", "foreign-project")
     with pytest.raises(ApiError, match=r"Required 'compute\.instances\.create' permission for 'projects/p/zones/z'"):
         identity.authorize(trainer, "compute.instances.create", OWN, "projects/p/zones/z")
 
@@ -156,7 +156,7 @@ def test_impersonation_takes_a_role_that_even_an_owner_does_not_have(
     refused = post(ask, url, body)
     assert refused.status_code == 403
     assert "Permission 'iam.serviceAccounts.getAccessToken' denied on resource" in refused.get_data(as_text=True)
-    creator = {"role": "roles/iam.serviceAccountTokenCreator", "members": [f"serviceAccount:{identity.deployer}"]}
+    creator = {"role": "roles/iam.serviceAccountTokenCreator", "members": [f"serviceAccount:{identity.owner}"]}
     assert post(ask, f"{IAM}/{trainer}:setIamPolicy", {"policy": {"bindings": [creator]}}).status_code == 200
     token = post(ask, url, body).get_json()["accessToken"]
     assert identity.tokens.access(token).email == trainer

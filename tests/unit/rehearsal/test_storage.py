@@ -132,7 +132,7 @@ def test_objects_and_their_metadata_survive_a_restart_of_the_storage_server(
         + body(name="current.json", cacheControl="no-store", metadata={"write-id": "w1"})
         + b"\r\n--cut\r\nContent-Type: application/json\r\n\r\n{}\r\n--cut--\r\n"
     )
-    token = control_plane.identity.access_token(control_plane.identity.deployer)["access_token"]
+    token = control_plane.identity.access_token(control_plane.identity.owner)["access_token"]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "multipart/related; boundary=cut"}
     written = ask("POST", f"{UPLOAD}/b/{bucket}/o?uploadType=multipart&ifGenerationMatch=0", parts, headers)
     assert written.status_code == 200

@@ -31,6 +31,7 @@ class Guest:
     external: str | None = None
     console: bytes = b""
     boots: int = 0
+    unpacked: bytes = b""
 
 
 @dataclass
@@ -54,6 +55,10 @@ class MemoryGuests:
 
     def create(self, guest_id: str, *, hostname: str, family: str, memory_bytes: int, internal_ip: str) -> None:
         self.table[guest_id] = Guest(hostname, family, memory_bytes, internal_ip)
+
+    def unpack(self, guest_id: str, archive: bytes) -> None:
+        assert not self.table[guest_id].running
+        self.table[guest_id].unpacked = archive
 
     def start(self, guest_id: str, external_ip: str | None = None) -> None:
         self._pass_gate()

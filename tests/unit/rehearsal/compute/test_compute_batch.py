@@ -72,7 +72,7 @@ def send(world: World, requests: list[str], headers: dict[str, str]) -> list[tup
 
 def test_every_part_is_answered(world: World) -> None:
     world.create("one")
-    token = world.cloud.identity.access_token(world.cloud.identity.deployer)["access_token"]
+    token = world.cloud.identity.access_token(world.cloud.identity.owner)["access_token"]
     path = f"/compute/v1/projects/{PROJECT}/zones/{ZONE}/instances"
     requests = [
         f"POST {path}/one/stop?alt=json HTTP/1.1\n\n",

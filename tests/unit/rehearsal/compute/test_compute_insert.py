@@ -52,7 +52,7 @@ def test_the_operation_has_what_clients_read(world: World) -> None:
     assert operation["operationType"] == "insert"
     assert operation["targetLink"] == f"{WWW}/zones/{ZONE}/instances/vm"
     assert operation["zone"] == f"{WWW}/zones/{ZONE}"
-    assert operation["user"] == world.cloud.identity.deployer
+    assert operation["user"] == world.cloud.identity.owner
     running = world.until(lambda: _progressed(world, operation["name"]))
     assert running["statusMessage"] == "Starting the guest"
     assert world.vm()["status"] in ("PROVISIONING", "STAGING")

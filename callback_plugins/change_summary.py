@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a run ends with: the screen that a runbook shows, and what was changed at Google, or would be in check mode."""
+
+# ruff: noqa: E402 - Ansible wants the documentation before the imports
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: change_summary
+type: aggregate
+short_description: End a run with a runbook's screen and with what was, or would be, changed at Google
+description:
+  - A fact C(screen) (C(title), C(lines), C(document), C(output)) is shown as it is, without a play's decoration. With the output
+    C(json) its document is the last line, with the changes as C(drift).
+  - Collects the member C(plan) from the results of our modules, and from facts of that name.
+  - A fact C(gcloud), a list of commands, is shown by a runbook as the way to do the same without it.
+  - In check mode the table is the plan. What is kept is counted, not listed.
+requirements:
+  - enable it in ansible.cfg (callbacks_enabled)
+options:
+  output:
+    description: A file to write the table to as JSON, for programs.
+    type: path
+    env:
+      - name: FANOPS_CHANGES_FILE
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+ORDER = ("create", "update", "delete", "power")
+#: What several changes of one resource in one run amount to: the first of these that is among them.
+WEIGHT = ("delete", "create", "update", "power", "none")
+COLORS = {"create": "green", "update": "yellow", "delete": "red", "power": "cyan"}
+
+
+class CallbackModule(CallbackBase):
+    """See DOCUMENTATION."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "change_summary"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._notes: list[str] = []
+        self._check_mode = False
+        self._compared = False
+        self._screen: dict[str, Any] = {}
+        self._gcloud: list[str] = []
+        self._runbook = True
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Learn whether this is one runbook or all stages."""
+        self._runbook = Path(playbook._file_name).name != "site.yml"
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        """Learn whether this is a plan."""
+        self._check_mode = bool(play.check_mode)
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        """Collect what the result says about a resource."""
+        found = result.result
+        facts = found.get("ansible_facts") or {}
+        self._screen = facts.get("screen") or self._screen
+        self._gcloud += [line for line in facts.get("gcloud") or [] if line not in self._gcloud]
+        # A runbook that compares only: its tasks are in check mode though the play is not.
+        self._compared = self._compared or (not self._check_mode and bool(result.task.check_mode) and "plan" in found)
+        for item in [*found.get("results", []), found, found.get("ansible_facts") or {}]:
+            if isinstance(item, dict):
+                self._collect(item)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        """Print the table."""
+        if self.get_option("output"):
+            content = {"check_mode": self._check_mode, "changes": list(self._rows.values()), "notes": self._notes}
+            Path(self.get_option("output")).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if self._screen.get("output") == "json":
+            drift = [row for row in self._rows.values() if row["change"] != "none"]
+            self._display.display(json.dumps({**self._screen["document"], "drift": drift}))
+            return
+        if self._screen:
+            self._display.display(self._screen["title"], color="bright blue")
+            for line in self._screen["lines"]:
+                self._display.display(f"  {line}")
+        if self._rows:
+            self._show_changes()
+        if self._gcloud and self._runbook:
+            self._display.display("The same with gcloud", color="bright blue")
+            for line in self._gcloud:
+                self._display.display(f"  {line}")
+
+    def _show_changes(self) -> None:
+        title = "What this run would change" if self._check_mode else "What this run changed"
+        self._display.display("Drift: what site.yml would change" if self._compared else title, color="bright blue")
+        listed = [row for change in ORDER for row in self._rows.values() if row["change"] == change]
+        for row in listed:
+            said = {row["change"], f"{row['change']} {row['resource']}"}
+            detail = ", ".join(name for name in row["actions"] if name not in said)
+            line = f"  {row['change']:<7} {row['resource']}" + (f": {detail}" if detail else "")
+            self._display.display(line, color=COLORS[row["change"]])
+        kept = len(self._rows) - len(listed)
+        if kept:
+            text = "1 resource as it is" if kept == 1 else f"{kept} resources as they are"
+            self._display.display(f"  keep    {text}")
+        for note in self._notes:
+            self._display.display(f"  {note}")
+
+    def _collect(self, item: dict[str, Any]) -> None:
+        plan = item.get("plan")
+        if isinstance(plan, dict) and {"resource", "change", "actions"} <= plan.keys():
+            row = self._rows.setdefault(
+                plan["resource"], {"resource": plan["resource"], "change": "none", "actions": []}
+            )
+            row["actions"] += [name for name in plan["actions"] if name not in row["actions"]]
+            row["change"] = min(row["change"], plan["change"], key=WEIGHT.index)
+        for note in item.get("plan_notes") or []:
+            if note not in self._notes:
+                self._notes.append(note)

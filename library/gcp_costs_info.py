@@ -1,0 +1,214 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gcp_costs_info
+short_description: What the configuration, and what there is of it, costs
+description:
+  - Reads what the project has, adds up a month of it with and without Always Free, and lists the VM's runs with their
+    costs, by Google's timestamps.
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Reads only, in check mode as otherwise.
+  diff_mode:
+    support: none
+    description: There is nothing to change.
+options:
+  configuration:
+    description: What the site's variables ask for, as far as it can cost money.
+    type: dict
+    required: true
+    suboptions:
+      vm_name:
+        description: The training VM's name.
+        type: str
+        required: true
+      zone:
+        description: The training VM's zone.
+        type: str
+        required: true
+      fallback_zones:
+        description: Zones that the VM may be in instead.
+        type: list
+        elements: str
+        default: []
+      machine_type:
+        description: Its machine type.
+        type: str
+        default: e2-micro
+      resizes:
+        description: Whether a running VM is about to get that machine type, so that the one it has does not count.
+        type: bool
+        default: false
+      disk_type:
+        description: The type of its boot disk.
+        type: str
+        default: pd-standard
+      disk_size_gb:
+        description: The size of its boot disk, in GB as Google counts disks (GiB).
+        type: int
+        default: 30
+      workers:
+        description: Further VMs of a training on several machines.
+        type: int
+        default: 0
+      bucket:
+        description: The bucket of the releases.
+        type: str
+        required: true
+      bucket_location:
+        description: Its location. A bucket that exists is judged by where it is.
+        type: str
+        default: us-central1
+      bucket_storage_class:
+        description: Its default storage class.
+        type: str
+        default: STANDARD
+      soft_delete_seconds:
+        description: For how long it keeps deleted objects.
+        type: int
+        default: 0
+      function_min_instances:
+        description: Instances of the function that are kept warm.
+        type: int
+        default: 0
+      function_memory:
+        description: Memory of an instance of the function, such as V(512Mi).
+        type: str
+        default: 512Mi
+  prices:
+    description: Path of the price file (pricing/google_cloud.yml of this repository).
+    type: path
+    required: true
+  hours_per_week:
+    description: Hours that the VM runs in a week, for the estimate; at most 168.
+    type: float
+    default: 1.0
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: Add up what a month costs
+  gcp_costs_info:
+    configuration:
+      vm_name: ml-training-vm
+      zone: us-central1-a
+      bucket: fanops-m4-models
+    prices: pricing/google_cloud.yml
+    hours_per_week: 1
+  register: __costs
+"""
+
+RETURN = r"""
+report:
+  description: >-
+    The prices' day, machine types, the bills of a month (always_on, estimate, stopped) line by line, the runs, and the
+    sources. Amounts are dollars; with_free has Always Free taken off.
+  returned: success
+  type: dict
+lines:
+  description: The same as tables for a terminal.
+  returned: success
+  type: list
+  elements: str
+summary:
+  description: The same in one line.
+  returned: success
+  type: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+
+from ansible.module_utils.fanops import cost_report
+from ansible.module_utils.fanops.client import Client, compute_url, segment
+from ansible.module_utils.fanops.cost_options import CONFIGURATION_OPTIONS, load_prices, load_wanted
+from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.holdings import Holdings, Wanted
+from ansible.module_utils.fanops.ledger import Run, runs
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.project_reader import read_holdings
+from ansible.module_utils.fanops.resources.power_history import operations_of
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    **CONFIGURATION_OPTIONS,
+    "hours_per_week": {"type": "float", "default": 1.0},
+}
+
+
+def history(client: Client, wanted: Wanted, found: Holdings) -> list[Run]:
+    """The VM's runs."""
+    ours = found.ours(wanted)
+    zone = segment(ours.zone if ours else wanted.zone)
+    url = f"{compute_url(client.project)}/zones/{zone}/instances/{segment(wanted.vm_name)}"
+    instance = client.find(url, attempting=f"read instance {wanted.vm_name}") if ours else None
+    return runs(operations_of(client, wanted.vm_name), instance, wanted.machine_type)
+
+
+def google_now(client: Client) -> datetime:
+    """The time by Google's clock: a run that goes on is as long as Google says, whatever this machine thinks."""
+    url = "https://storage.googleapis.com/storage/v1/b"
+    answer = client.send("GET", url, attempting="read the time", params={"project": client.project, "maxResults": 1})
+    return parsedate_to_datetime(answer.headers["Date"])
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS)
+    prices, wanted = load_prices(module), load_wanted(module)
+    hours = module.params["hours_per_week"]
+    if not 0 <= hours <= 168:
+        module.fail_json(msg=f"hours_per_week is {hours}: a week has 168 hours. Give a number from 0 to 168.")
+    with errors_reported(module):
+        client = make_client(module)
+        found = read_holdings(client, wanted.bucket, bucket_size=True)
+        try:
+            past = history(client, wanted, found)
+        except GoogleApiError as error:
+            if not error.service_disabled:
+                raise
+            past = []
+        data = cost_report.report(wanted, found, prices, Decimal(str(hours)), past, google_now(client))
+        module.exit_json(changed=False, report=data, lines=cost_report.lines(data), summary=cost_report.summary(data))
+
+
+if __name__ == "__main__":
+    main()

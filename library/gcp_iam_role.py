@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gcp_iam_role
+short_description: Manage a project's custom IAM role
+description:
+  - Creates, changes or deletes a custom role, so that an account can be given exactly what it needs.
+  - A role of that name that was deleted less than a week ago is undeleted, since Google keeps its name.
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Predicts the change without making it.
+  diff_mode:
+    support: full
+    description: Returns what differs, before and after.
+options:
+  name:
+    description: The role id. 3 to 64 letters, digits, underscores or periods.
+    type: str
+    required: true
+  title:
+    description: Name shown in the console.
+    type: str
+  description:
+    description: What the role is for.
+    type: str
+  permissions:
+    description: The permissions, all of them. Required for O(state=present).
+    type: list
+    elements: str
+  stage:
+    description: Launch stage. A role in the stage V(DISABLED) gives nothing.
+    type: str
+    choices: [ALPHA, BETA, GA, DEPRECATED, DISABLED]
+    default: GA
+  state:
+    description: Whether the role exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: Let accounts read releases, and nothing else
+  gcp_iam_role:
+    name: fanops_m4_release_reader
+    title: FanOps M4 release reader
+    permissions:
+      - storage.objects.get
+
+- name: Delete it
+  gcp_iam_role:
+    name: fanops_m4_release_reader
+    state: absent
+"""
+
+RETURN = r"""
+role:
+  description: The role as the IAM API returns it, null when absent. In check mode, what it would be.
+  returned: success
+  type: dict
+  sample: {name: projects/my-project/roles/fanops_m4_release_reader, includedPermissions: [storage.objects.get]}
+actions:
+  description: What was done, or would be done in check mode.
+  returned: success
+  type: list
+  elements: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
+from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.resources.iam_role import IamRole
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "name": {"type": "str", "required": True},
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "permissions": {"type": "list", "elements": "str"},
+    "stage": {"type": "str", "choices": ["ALPHA", "BETA", "GA", "DEPRECATED", "DISABLED"], "default": "GA"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS, required_if=[("state", "present", ("permissions",))])
+    with errors_reported(module):
+        client = make_client(module, patient=True)
+        outcome = reconcile(IamRole(client, module.params), module.params["state"], check_mode=module.check_mode)
+        exit_with(module, outcome, "role")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: project_resources_info
+short_description: List what a project has that is ours, and how much is not
+description:
+  - Lists instances, disks, addresses, firewall rules, functions, buckets, service accounts and custom roles.
+  - Ours is what carries all of O(labels). Firewall rules, service accounts and roles have no labels at Google, so
+    those are ours by name.
+  - An API that is switched off has nothing; its name is returned in RV(disabled).
+author: FanOps
+attributes:
+  check_mode:
+    support: full
+    description: Reads only, in check mode as otherwise.
+  diff_mode:
+    support: none
+    description: There is nothing to change.
+options:
+  labels:
+    description: The labels of what is ours.
+    type: dict
+    required: true
+  firewall_rules:
+    description: Names of the firewall rules that are ours.
+    type: list
+    elements: str
+    default: []
+  service_accounts:
+    description: Names (before the @) of the service accounts that are ours.
+    type: list
+    elements: str
+    default: []
+  roles:
+    description: Ids of the custom roles that are ours.
+    type: list
+    elements: str
+    default: []
+  project:
+    description:
+      - The Google Cloud project id.
+      - The environment variable E(GCP_PROJECT) is used where the option is not set.
+    type: str
+    required: true
+  auth_kind:
+    description:
+      - Where the credentials come from. V(application) means application default credentials.
+      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
+        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
+    type: str
+    choices: [application, serviceaccount, accesstoken]
+  service_account_file:
+    description:
+      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
+      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
+    type: path
+  access_token:
+    description:
+      - An OAuth access token, for O(auth_kind=accesstoken).
+      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
+    type: str
+  timeout:
+    description: Longest wait, in seconds, for one operation at Google's side.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: List what is ours
+  project_resources_info:
+    labels: {app: fanops-m4, managed-by: ansible}
+    firewall_rules: [fanops-m4-allow-ssh]
+    service_accounts: [m4-trainer, m4-server]
+  register: __ours
+"""
+
+RETURN = r"""
+ours:
+  description:
+    - Each with C(kind) (instance, disk, address, firewall, function, bucket, service_account, role), C(name), C(place)
+      and C(detail).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: instance, name: ml-training-vm, place: us-central1-a, detail: TERMINATED e2-micro}]
+foreign:
+  description: The same of what is not ours.
+  returned: success
+  type: list
+  elements: dict
+disabled:
+  description: APIs that are switched off in the project.
+  returned: success
+  type: list
+  elements: str
+failure:
+  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.resources.listing import list_resources
+
+OPTIONS = {
+    **SHARED_OPTIONS,
+    "labels": {"type": "dict", "required": True},
+    "firewall_rules": {"type": "list", "elements": "str", "default": []},
+    "service_accounts": {"type": "list", "elements": "str", "default": []},
+    "roles": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS)
+    with errors_reported(module):
+        names = {
+            "firewall": module.params["firewall_rules"],
+            "service_account": module.params["service_accounts"],
+            "role": module.params["roles"],
+        }
+        found, disabled = list_resources(make_client(module), module.params["labels"], names)
+        parts: dict[bool, list[dict[str, str]]] = {True: [], False: []}
+        for resource, is_ours in found:
+            parts[is_ours].append(resource)
+        module.exit_json(changed=False, ours=parts[True], foreign=parts[False], disabled=disabled)
+
+
+if __name__ == "__main__":
+    main()

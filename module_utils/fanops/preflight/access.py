@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each identity may do: the deployer by Google's own test, the others by what would stop them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.fanops.client import Client, basename, segment
+from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.preflight.findings import Finding, names
+
+ACT_AS = "iam.serviceAccounts.actAs"
+#: Google tests no more at once.
+TESTED_AT_ONCE = 100
+#: Any of these lets the account build. A custom role may as well; that is taken on trust.
+BUILDER_ROLES = ("roles/cloudbuild.builds.builder", "roles/editor", "roles/owner")
+
+
+class Access:
+    """The deployer, the accounts that it puts to work, and the one that builds."""
+
+    def __init__(self, client: Client, options: dict[str, Any]) -> None:
+        self.client = client
+        self.options = options
+        self.any_held = False
+        self._project = segment(client.project)
+        self._iam = f"https://iam.googleapis.com/v1/projects/{self._project}"
+
+    def permissions(self) -> list[Finding]:
+        """Permissions of the deployer's role file that this account does not hold on the project."""
+        wanted = list(self.options["permissions"])
+        held: set[str] = set()
+        for start in range(0, len(wanted), TESTED_AT_ONCE):
+            url = f"https://cloudresourcemanager.googleapis.com/v1/projects/{self._project}:testIamPermissions"
+            held |= self._tested(url, wanted[start : start + TESTED_AT_ONCE])
+        self.any_held = bool(held)
+        missing = [name for name in wanted if name not in held]
+        if ACT_AS in missing and held and all(self._may_act_as(account) for account in self.options["accounts"]):
+            missing.remove(ACT_AS)
+        if not missing:
+            return []
+        who = self.client.account or "this account"
+        found = f"{who} lacks {names(missing)} in project {self.client.project}"
+        return [Finding("permissions", found, self._grant())]
+
+    def identities(self) -> list[Finding]:
+        """Service accounts that exist but are disabled: the run would find out only when the VM or function starts."""
+        found = []
+        for email in self.options["accounts"]:
+            url = f"{self._iam}/serviceAccounts/{segment(email)}"
+            account = self.client.find(url, attempting=f"read service account {email}")
+            if account and account.get("disabled"):
+                remedy = f"gcloud iam service-accounts enable {email} --project={self.client.project}"
+                found.append(Finding("identities", f"service account {email} is disabled", remedy))
+        return found
+
+    def builder(self) -> list[Finding]:
+        """The account that builds functions, which newer organisations give no role at all."""
+        project, region = self.client.project, segment(self.options["region"])
+        url = f"https://cloudbuild.googleapis.com/v1/projects/{self._project}/locations/{region}/defaultServiceAccount"
+        answer = self.client.get(url, attempting="find out which account builds")
+        email = basename(answer.get("serviceAccountEmail", ""))
+        policy = self.client.call(
+            "POST", f"https://cloudresourcemanager.googleapis.com/v1/projects/{self._project}:getIamPolicy",
+            attempting="read the project's IAM policy", body={"options": {"requestedPolicyVersion": 3}}, repeatable=True,
+        )  # fmt: skip
+        roles = [b["role"] for b in policy.get("bindings", []) if f"serviceAccount:{email}" in b.get("members", [])]
+        if not email or any(role in BUILDER_ROLES or not role.startswith("roles/") for role in roles):
+            return []
+        remedy = (
+            f"gcloud projects add-iam-policy-binding {project} --condition=None "
+            f"--member=serviceAccount:{email} --role={BUILDER_ROLES[0]}"
+        )
+        return [Finding("build account", f"the account that builds functions, {email}, may not build", remedy)]
+
+    def _tested(self, url: str, permissions: list[str]) -> set[str]:
+        body = {"permissions": permissions}
+        answer = self.client.call("POST", url, attempting="test permissions", body=body, repeatable=True)
+        return set(answer.get("permissions", []))
+
+    def _may_act_as(self, email: str) -> bool:
+        """Whether the permission was given on this one account, which is narrower than on the project."""
+        url = f"{self._iam}/serviceAccounts/{segment(email)}:testIamPermissions"
+        try:
+            return ACT_AS in self._tested(url, [ACT_AS])
+        except GoogleApiError:
+            return False
+
+    def _grant(self) -> str:
+        """The commands that make the role what its file says, and give it to this account."""
+        file, project = self.options["role_file"], self.client.project
+        role = Path(file).stem
+        account = self.client.account
+        kind = "serviceAccount" if account.endswith(".gserviceaccount.com") else "user"
+        member = f"{kind}:{account}" if account else "user:<you>"
+        return (
+            f"gcloud iam roles {'update' if self._exists(role) else 'create'} {role} --project={project} --file={file} "
+            f"&& gcloud projects add-iam-policy-binding {project} --condition=None --member={member} "
+            f"--role=projects/{project}/roles/{role}"
+        )
+
+    def _exists(self, role: str) -> bool:
+        try:
+            return self.client.find(f"{self._iam}/roles/{role}", attempting=f"read custom role {role}") is not None
+        except GoogleApiError:
+            return True  # may not look: whoever was given a part of the role has the role

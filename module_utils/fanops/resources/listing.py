@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a project has, and which of it is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ansible.module_utils.fanops.client import Client, basename, compute_url
+from ansible.module_utils.fanops.errors import GoogleApiError
+
+Item = dict[str, Any]
+Found = tuple[Item, dict[str, str], str]  # the line for a person, the labels, the name
+
+
+def list_resources(
+    client: Client, labels: dict[str, str], names: dict[str, list[str]]
+) -> tuple[list[tuple[dict[str, str], bool]], list[str]]:
+    """Return ([(resource, whether it is ours)], APIs that are switched off).
+
+    A resource is {"kind", "name", "place", "detail"}; it is ours by ``labels``, or by ``names[kind]`` where Google has no labels.
+    """
+    found: list[tuple[dict[str, str], bool]] = []
+    disabled: set[str] = set()
+    for kind, read in READERS.items():
+        try:
+            for item, item_labels, name in read(client):
+                by_label = bool(labels) and all(item_labels.get(key) == str(value) for key, value in labels.items())
+                found.append(({"kind": kind, **item}, by_label or name in names.get(kind, [])))
+        except GoogleApiError as error:
+            if not error.service_disabled:
+                raise
+            disabled.add(error.target.split("/")[0])
+    return found, sorted(disabled)
+
+
+def _aggregated(client: Client, collection: str, kind: str) -> Iterator[Item]:
+    url = f"{compute_url(client.project)}/aggregated/{collection}"
+    for page in client.pages(url, attempting=f"list the {kind}s of project {client.project}"):
+        for scope in page.get("items", {}).values():
+            yield from scope.get(collection, [])
+
+
+def _instances(client: Client) -> Iterator[Found]:
+    for vm in _aggregated(client, "instances", "instance"):
+        detail = f"{vm['status']} {basename(vm['machineType'])}"
+        yield {"name": vm["name"], "place": basename(vm["zone"]), "detail": detail}, vm.get("labels", {}), vm["name"]
+
+
+def _disks(client: Client) -> Iterator[Found]:
+    for disk in _aggregated(client, "disks", "disk"):
+        place = basename(disk.get("zone") or disk.get("region", ""))
+        used = ", ".join(basename(user) for user in disk.get("users", [])) or "nobody"
+        detail = f"{disk['sizeGb']} GB {basename(disk['type'])}, used by {used}"
+        yield {"name": disk["name"], "place": place, "detail": detail}, disk.get("labels", {}), disk["name"]
+
+
+def _addresses(client: Client) -> Iterator[Found]:
+    for address in _aggregated(client, "addresses", "address"):
+        place = basename(address.get("region", "global"))
+        detail = f"{address['address']} {address['status']}"
+        yield {"name": address["name"], "place": place, "detail": detail}, address.get("labels", {}), address["name"]
+
+
+def _firewalls(client: Client) -> Iterator[Found]:
+    url = f"{compute_url(client.project)}/global/firewalls"
+    for page in client.pages(url, attempting=f"list the firewall rules of project {client.project}"):
+        for rule in page.get("items", []):
+            detail = f"{rule.get('direction', 'INGRESS')} from {', '.join(rule.get('sourceRanges', []))}"
+            yield {"name": rule["name"], "place": "global", "detail": detail}, {}, rule["name"]
+
+
+def _functions(client: Client) -> Iterator[Found]:
+    url = f"https://cloudfunctions.googleapis.com/v2/projects/{client.project}/locations/-/functions"
+    for page in client.pages(url, attempting=f"list the functions of project {client.project}"):
+        for function in page.get("functions", []):
+            parts = function["name"].split("/")
+            item = {"name": parts[5], "place": parts[3], "detail": function.get("state", "")}
+            yield item, function.get("labels", {}), parts[5]
+
+
+def _buckets(client: Client) -> Iterator[Found]:
+    url = "https://storage.googleapis.com/storage/v1/b"
+    query = {"project": client.project, "projection": "noAcl"}
+    for page in client.pages(url, attempting=f"list the buckets of project {client.project}", params=query):
+        for bucket in page.get("items", []):
+            item = {"name": bucket["name"], "place": bucket["location"].lower(), "detail": bucket["storageClass"]}
+            yield item, bucket.get("labels", {}), bucket["name"]
+
+
+def _service_accounts(client: Client) -> Iterator[Found]:
+    url = f"https://iam.googleapis.com/v1/projects/{client.project}/serviceAccounts"
+    for page in client.pages(url, attempting=f"list the service accounts of project {client.project}"):
+        for account in page.get("accounts", []):
+            name = account["email"].split("@")[0]
+            yield {"name": name, "place": "project", "detail": account.get("displayName", "")}, {}, name
+
+
+def _roles(client: Client) -> Iterator[Found]:
+    url = f"https://iam.googleapis.com/v1/projects/{client.project}/roles"
+    for page in client.pages(url, attempting=f"list the custom roles of project {client.project}"):
+        for role in page.get("roles", []):
+            name = basename(role["name"])
+            yield {"name": name, "place": "project", "detail": role.get("title", "")}, {}, name
+
+
+READERS: dict[str, Callable[[Client], Iterator[Found]]] = {
+    "function": _functions,
+    "instance": _instances,
+    "disk": _disks,
+    "address": _addresses,
+    "firewall": _firewalls,
+    "bucket": _buckets,
+    "service_account": _service_accounts,
+    "role": _roles,
+}
