@@ -59,7 +59,14 @@ def table(get: Medians, boosted: dict[str, dict[str, Any]]) -> list[dict[str, An
     rows = []
     ratio = get("generate-plain") / get("generate-ours")
     rows.append(
-        row("generate 1M rows", f"{get('generate-plain'):.1f} s", f"{get('generate-ours'):.2f} s", ratio, ">= 20x faster", ratio >= 20)
+        row(
+            "generate 1M rows",
+            f"{get('generate-plain'):.1f} s",
+            f"{get('generate-ours'):.2f} s",
+            ratio,
+            ">= 20x faster",
+            ratio >= 20,
+        )
     )
     for case, name, least in (
         ("fit-plain-subsample", "fit 1M rows, 100 trees, same subsample per tree", 2.5),
@@ -72,8 +79,19 @@ def table(get: Medians, boosted: dict[str, dict[str, Any]]) -> list[dict[str, An
         rows.append(row(name, *cells, ratio, f">= {least}x faster, {words}", ratio >= least and lost <= allowed))
     one, ten = get("command-1m", "memory"), get("command-10m", "memory")
     plain = f"{get('fit-plain', 'memory') / 1e6:,.0f} MB"
-    rows.append(row("peak RSS, 1M rows", plain, f"{one / 1e6:.0f} MB", get("fit-plain", "memory") / one, "<= 400 MB", one <= 400e6))
-    rows.append(row("peak RSS, 10M rows against 1M", "-", f"{ten / 1e6:.0f} MB", ten / one, "<= 1.15", ten / one <= 1.15))
+    rows.append(
+        row(
+            "peak RSS, 1M rows",
+            plain,
+            f"{one / 1e6:.0f} MB",
+            get("fit-plain", "memory") / one,
+            "<= 400 MB",
+            one <= 400e6,
+        )
+    )
+    rows.append(
+        row("peak RSS, 10M rows against 1M", "-", f"{ten / 1e6:.0f} MB", ten / one, "<= 1.15", ten / one <= 1.15)
+    )
     small, better = get("command-10k", "bytes"), get("command-10k", "accuracy") >= get("small-plain", "accuracy")
     rows.append(
         row(
@@ -107,14 +125,20 @@ def table(get: Medians, boosted: dict[str, dict[str, Any]]) -> list[dict[str, An
         if case in boosted:
             it = boosted[case]
             text = f"{it['seconds']:.1f} s, {it['memory'] / 1e6:.0f} MB, {it['accuracy']:.2%}"
-            rows.append(row(f"{name} to the same accuracy (once)", text, ours, it["seconds"] / get("fit-ours"), "reported", None))
+            rows.append(
+                row(
+                    f"{name} to the same accuracy (once)", text, ours, it["seconds"] / get("fit-ours"), "reported", None
+                )
+            )
     return rows
 
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each case is measured (default %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="how often each case is measured (default %(default)s)"
+    )
     rounds = parser.parse_args().rounds
     measured: dict[str, list[dict[str, Any]]] = {case: [] for case in CASES}
     for number in range(1, rounds + 1):
@@ -126,7 +150,9 @@ def main() -> int:
     rows = table(Medians(measured), {case: measure(case, str(target)) for case in REPORTED})
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    widths = [max(len(str(entry[name])) for entry in [dict(zip(rows[0], rows[0], strict=True)), *rows]) for name in rows[0]]
+    widths = [
+        max(len(str(entry[name])) for entry in [dict(zip(rows[0], rows[0], strict=True)), *rows]) for name in rows[0]
+    ]
     for entry in [dict(zip(rows[0], rows[0], strict=True)), *rows]:
         print("  ".join(str(value).ljust(width) for value, width in zip(entry.values(), widths, strict=True)))
     if rounds < ROUNDS:

@@ -74,7 +74,9 @@ class Run:
         names = fingerprint(arguments.samples, arguments.seed, data=identity)
         what = arguments.data or f"{arguments.samples:,} samples"
         log(f"training run: {what}, seed {arguments.seed}, fingerprint {names['fingerprint'][:12]}")
-        bucket = _open_bucket(arguments.publish, arguments.access_patience, log)  # before an hour of training, not after it
+        bucket = _open_bucket(
+            arguments.publish, arguments.access_patience, log
+        )  # before an hour of training, not after it
         source = _open_source(arguments, identity, log)
 
         from ml.checkpoints import Checkpoints

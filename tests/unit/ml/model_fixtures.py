@@ -20,11 +20,11 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from ml import dataset, forest
+from ml.evaluation import golden_rows
 from ml.features import COLUMNS
 from ml.onnx_export import to_onnx
 from ml.releases import Candidate
 from ml.sponsors import CLASSES
-from ml.evaluation import golden_rows
 
 BUCKET = "models"
 

@@ -34,16 +34,22 @@ def test_memory_does_not_grow_with_the_rows_and_time_does():
     ten, hundred = (predict(Synthetic(rows, 1), 1, 2) for rows in (1_000_000, 10_000_000))
     assert hundred.memory < 1.15 * ten.memory
     assert hundred.seconds > 3 * ten.seconds
-    assert predict(Synthetic(100_000_000, 1), 1, 2).onnx > 5 * hundred.onnx  # more partitions than 100 trees: more trees
+    assert (
+        predict(Synthetic(100_000_000, 1), 1, 2).onnx > 5 * hundred.onnx
+    )  # more partitions than 100 trees: more trees
 
 
 def test_what_does_not_fit_is_refused_with_the_machine_that_would_do():
     source = Synthetic(100_000_000, 1)
     needed = predict(source, 1, 1).memory
     assert fit(source, 1, 1, budget=needed + 20 * MIB).jobs == 1
-    with pytest.raises(UnfitError, match=r"MiB of memory and 300 MiB are free; vm_machine_type e2-(micro|small) would do, \$"):
+    with pytest.raises(
+        UnfitError, match=r"MiB of memory and 300 MiB are free; vm_machine_type e2-(micro|small) would do, \$"
+    ):
         fit(source, 1, 2, budget=300 * MIB)
-    with pytest.raises(UnfitError, match=r"the limit is 60 s; raise training_timeout_seconds, or: .*e2-standard-\d+ would do"):
+    with pytest.raises(
+        UnfitError, match=r"the limit is 60 s; raise training_timeout_seconds, or: .*e2-standard-\d+ would do"
+    ):
         fit(source, 1, 2, time_limit=60)
     assert suggest(memory=500 * MIB).startswith("vm_machine_type e2-micro would do, $0.0084 an hour (in Always Free)")
     assert suggest(memory=3000 * MIB).startswith("vm_machine_type e2-medium")
@@ -74,7 +80,11 @@ def test_the_budget_is_the_tightest_control_group_less_what_others_use(tmp_path)
     mine = memory_bytes("VmRSS")
     two = machine(tmp_path / "v2", "0::/system.slice/fanops-train-x.service\n", 8000 * MIB)
     group(two["groups"] / "system.slice", {"memory.max": "max\n", "memory.current": "1\n"})
-    limits = {"memory.max": f"{1024 * MIB}", "memory.current": f"{mine + 300 * MIB}", "memory.stat": f"file {100 * MIB}\n"}
+    limits = {
+        "memory.max": f"{1024 * MIB}",
+        "memory.current": f"{mine + 300 * MIB}",
+        "memory.stat": f"file {100 * MIB}\n",
+    }
     group(two["groups"] / "system.slice" / "fanops-train-x.service", limits)
     assert abs(memory_budget(**two) - 824 * MIB) < 20 * MIB
 

@@ -25,7 +25,6 @@ from ml.progress import Log, Progress, memory_bytes
 from ml.serving import model_of
 from ml.train import main
 
-
 ROOT = Path(__file__).parents[3]
 
 
@@ -124,13 +123,15 @@ def test_a_sign_of_life_while_trees_grow(capsys):
         time.sleep(0.12)
     lines = capsys.readouterr().out.splitlines()
     assert "0 of 100 trees, 0 of 2,000 rows, just begun, memory" in lines[0]
-    assert re.search(r"40 of 100 trees, 1,000 of 2,000 rows, [0-9.]+ trees/s, about \d+ s left, memory \d+ MiB", lines[-1])
+    assert re.search(
+        r"40 of 100 trees, 1,000 of 2,000 rows, [0-9.]+ trees/s, about \d+ s left, memory \d+ MiB", lines[-1]
+    )
     assert memory_bytes("VmRSS") <= memory_bytes("VmHWM")
 
 
 def test_a_terminal_gets_a_bar_that_lines_replace():
     master, slave = pty.openpty()
-    with open(slave, "w", encoding="utf-8") as terminal:
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
         log = Log(terminal)
         with Progress(log, 100, 2000) as progress:
             progress.advance(trees=50, rows=1000)
