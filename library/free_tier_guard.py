@@ -151,8 +151,8 @@ summary:
   returned: always
   type: str
 machine:
-  description: The training VM's machine type and status as it is (null without a VM), as it is wanted, and the
-    difference in dollars an hour and a month at list price (null where a price is not listed).
+  description: The training VM's machine type and status as it is (null without a VM), the type wanted, the difference in
+    dollars a month at list price (null where a price is not listed), and a sentence about it.
   returned: always
   type: dict
 plan_notes:
@@ -193,14 +193,20 @@ def machine(wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
     ours = found.ours(wanted)
     now = ours.machine_type if ours else wanted.machine_type
     old, new = prices.vm_hour(now), prices.vm_hour(wanted.machine_type)
-    known = old is not None and new is not None
-    return {
+    machine: dict[str, Any] = {
         "current": {"machine_type": ours.machine_type, "status": ours.status, "zone": ours.zone} if ours else None,
         "wanted": wanted.machine_type,
-        "hours": [None if hour is None else float(hour) for hour in (old, new)],
-        "months": [None if hour is None else float(cents(hour * prices.month)) for hour in (old, new)],
-        "difference_month": float(cents(new * prices.month) - cents(old * prices.month)) if known else None,
+        "difference_month": None,
+        "price": "Price: not known, because pricing/google_cloud.yml does not list both types.",
     }
+    if old is not None and new is not None:
+        before, after = cents(old * prices.month), cents(new * prices.month)
+        machine["difference_month"] = float(after - before)
+        machine["price"] = (
+            f"Price: ${old:.6f} an hour before, ${new:.6f} after; "
+            f"${before} a month before, ${after} after ({after - before:+})."
+        )
+    return machine
 
 
 def result(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
