@@ -81,6 +81,10 @@ class Dask:
         self.title = f"Dask cluster of {workers} worker{'s' * (workers > 1)}"
         self._workers = workers
 
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._client.close()
+
     def run(
         self, source: Source, shares: Iterable[Share], seed: int, progress: Progress
     ) -> Iterator[tuple[int, bytes]]:
