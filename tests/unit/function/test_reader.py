@@ -114,5 +114,7 @@ def test_what_does_not_pass_is_an_error_in_words_and_in_time(google):
 
 def test_without_a_metadata_server_the_cause_is_named(google, monkeypatch):
     monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:9")
-    with pytest.raises(ReleaseError, match=r"no credentials, because the metadata server 127\.0\.0\.1:9 does not answer"):
+    with pytest.raises(
+        ReleaseError, match=r"no credentials, because the metadata server 127\.0\.0\.1:9 does not answer"
+    ):
         reader(deadline=0.3).read("x")
