@@ -84,7 +84,7 @@ def test_eight_planted_defects_give_eight_findings_in_one_line(cloud: Rehearsal,
 
 
 @pytest.mark.parametrize(
-    "permission", ["compute.instances.setLabels", "storage.objects.list", "run.services.setIamPolicy"]
+    "permission", ["compute.instances.setLabels", "storage.objects.list"]
 )
 def test_a_missing_permission_ends_the_run_with_its_name_before_anything_is_changed(
     cloud: Rehearsal, owner: Owner, permission: str
