@@ -89,8 +89,12 @@ test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
 
+.PHONY: bench-training
+bench-training: setup ## Training beside the plain way: table and benchmarks/results/training.json (about an hour)
+	@$(BIN)/python -m benchmarks.training
+
 .PHONY: prove
-prove: prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-stop
 prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run
@@ -120,6 +124,10 @@ prove-serving: setup ## Every fault at every call of a publish, damaged files, l
 bench-serving: setup ## Serving beside a no-op handler and the plain way: table and benchmarks/results/serving.json (ten minutes)
 	$(call install,wrk)
 	@$(BIN)/python -m benchmarks.serving $(BENCH_ARGUMENTS)
+
+.PHONY: prove-training
+prove-training: setup ## A million rows in 1 GiB; three guests train three million under Dask, one is killed
+	@$(BIN)/pytest -q tests/prove/test_training.py
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)

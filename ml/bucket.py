@@ -8,6 +8,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import google_crc32c
@@ -117,6 +118,19 @@ class Bucket:
                     continue  # replaced between the two requests
                 return data, int(blob.generation)
         raise BucketError(f"cannot read gs://{self.name}/{path}: it was replaced in each of 10 attempts; try again")
+
+    def describe(self, path: str) -> tuple[int, str]:
+        """Return generation and CRC32C (base64) of an object; raise BucketError if there is none."""
+        with self._explained(f"look at {path}"):
+            blob = self._bucket.blob(path)
+            self._patiently(lambda: blob.reload(timeout=self._timeout, retry=self._retry))
+            return int(blob.generation), str(blob.crc32c)
+
+    def download(self, path: str, generation: int, target: Path) -> None:
+        """Write this generation of an object to the file ``target``, its checksum compared, never whole in memory."""
+        with self._explained(f"download {path}"):
+            blob = self._bucket.blob(path, generation=generation)
+            blob.download_to_filename(str(target), timeout=self._timeout, retry=self._retry, checksum="crc32c")
 
     def create(self, path: str, data: bytes, content_type: str, reuse_seconds: float = float("inf")) -> int | None:
         """Create an object that must not change any more, and return its generation.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.context import EVENTS, ZONES
-from ml.features import ContextArrays, Features, encode_arrays
+from ml.features import COLUMNS, ContextArrays, Features, encode_arrays
 from ml.rules import ROTATION, RULES, SIGNALS
 from ml.sponsors import CLASSES
 
@@ -28,6 +28,7 @@ DATA_STREAM, FOREST_STREAM = 0, 1
 HELD_OUT_SEED = 0x4D34
 HELD_OUT_ROWS = 200_000
 _HELD_OUT_CHUNK = 50_000
+_BLOCK = 10_000  # rows
 
 _ZONE_SHARES = (0.16, 0.21, 0.21, 0.21, 0.21)
 _EVENT_SHARES = (0.28, 0.15, 0.13, 0.10, 0.12, 0.11, 0.11)
@@ -57,31 +58,50 @@ def draw_contexts(rows: int, rng: np.random.Generator) -> ContextArrays:
 def probabilities(contexts: ContextArrays) -> NDArray[np.float64]:
     """Return P(sponsor | context), shape (n, 12), columns in the order of ``ml.sponsors.CLASSES``; rows sum to 1."""
     present = {name: signal(contexts) for name, signal in SIGNALS.items()}
-    points = np.zeros((len(contexts), len(CLASSES)))
+    # One contiguous row a sponsor while the points are added up; the transposed view goes out.
+    points = np.zeros((len(CLASSES), len(contexts)))
     for rule in RULES:
-        applies = np.ones(len(contexts), dtype=bool)
-        for name in rule.signals.split():
-            applies &= present[name]
-        points[applies, CLASSES.index(rule.sponsor)] += rule.points
-    odds: NDArray[np.float64] = np.exp2(points - points.max(axis=1, keepdims=True))
-    odds *= (1 - ROTATION) / odds.sum(axis=1, keepdims=True)
+        names = rule.signals.split()
+        if not names:
+            points[CLASSES.index(rule.sponsor)] += rule.points
+            continue
+        applies = present[names[0]]
+        for name in names[1:]:
+            applies = applies & present[name]
+        points[CLASSES.index(rule.sponsor)] += rule.points * applies
+    points -= points.max(axis=0)
+    odds: NDArray[np.float64] = np.exp2(points, out=points)
+    odds *= (1 - ROTATION) / odds.sum(axis=0)
     odds += ROTATION / len(CLASSES)
-    return odds
+    return odds.T
 
 
 def draw_labels(chances: NDArray[np.float64], rng: np.random.Generator) -> Labels:
     """Draw one class index a row from ``chances``, shape (n, 12)."""
-    thresholds = chances.cumsum(axis=1)
+    drawn = rng.random(len(chances))
+    labels: Labels = np.zeros(len(chances), dtype=np.int64)
+    threshold = np.zeros(len(chances))
     # the last threshold is 1 up to rounding; leaving it out keeps every index below 12
-    labels: Labels = (rng.random((len(chances), 1)) >= thresholds[:, :-1]).sum(axis=1)
+    for column in chances.T[:-1]:
+        threshold += column
+        labels += drawn >= threshold
     return labels
 
 
 def partition(seed: int, index: int, rows: int) -> tuple[Features, Labels]:
-    """Return partition ``index`` of the data of ``seed``: features float32 (rows, 15) and class indices (rows,)."""
+    """Return partition ``index`` of the data of ``seed``: features float32 (rows, 15) and class indices (rows,).
+
+    Drawn block by block: what it takes besides the result does not grow with ``rows``, and stays in the CPU's cache.
+    """
     rng = np.random.default_rng(stream(seed, DATA_STREAM, index))
-    contexts = draw_contexts(rows, rng)
-    return encode_arrays(contexts), draw_labels(probabilities(contexts), rng)
+    features = np.empty((rows, len(COLUMNS)), dtype=np.float32)
+    labels = np.empty(rows, dtype=np.int64)
+    for start in range(0, rows, _BLOCK):
+        end = min(rows, start + _BLOCK)
+        contexts = draw_contexts(end - start, rng)
+        features[start:end] = encode_arrays(contexts)
+        labels[start:end] = draw_labels(probabilities(contexts), rng)
+    return features, labels
 
 
 def held_out(rows: int = HELD_OUT_ROWS) -> Iterator[tuple[Features, Labels, float]]:

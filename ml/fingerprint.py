@@ -2,10 +2,11 @@
 """The name of a training run: a fingerprint of everything that decides its result.
 
     python -m ml.fingerprint --samples 10000 --seed 42
+    python -m ml.fingerprint --data gs://my-bucket/matches.parquet
 
 prints one JSON object. The controller compares it with the live release to know whether there is anything to train; the
-training machine records it in the manifest. Both must get the same answer, so this needs the standard library only and
-hashes names and contents, never times or absolute paths.
+training machine records it in the manifest. Both must get the same answer, so this hashes names and contents, never
+times or absolute paths. It needs the standard library only, unless the data are in a bucket.
 """
 
 from __future__ import annotations
@@ -22,8 +23,41 @@ DEFAULT_SAMPLES = 10_000
 DEFAULT_SEED = 42
 
 
-def fingerprint(samples: int, seed: int, root: Path = ROOT) -> dict[str, str]:
+class DataUnavailableError(Exception):
+    """The data file cannot be looked at; the message says why and what to do."""
+
+
+def data_identity(data: str) -> dict[str, str]:
+    """Return what tells the content of a data file from any other: a local path, or ``gs://bucket/object``.
+
+    A local file is known by its SHA-256, wherever it lies; an object by its generation, which Google changes whenever
+    its content is written. Raises DataUnavailableError.
+    """
+    if data.startswith("gs://"):
+        from ml.bucket import Bucket, BucketError
+
+        name, _, path = data[len("gs://") :].partition("/")
+        if not name or not path:
+            raise DataUnavailableError(f"{data} names no object: write gs://bucket/folder/file.parquet")
+        try:
+            generation, checksum = Bucket(name).describe(path)
+        except BucketError as error:
+            raise DataUnavailableError(f"{data}: {error}") from error
+        return {"url": data, "generation": str(generation), "crc32c": checksum}
+    digest = hashlib.sha256()
+    try:
+        with Path(data).open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise DataUnavailableError(f"cannot read the data file {data}: {error.strerror}") from error
+    return {"format": Path(data).name.partition(".")[2].lower(), "sha256": digest.hexdigest()}
+
+
+def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the fingerprint of a run and of its four parts, as SHA-256 in hex.
+
+    ``data`` is the identity of a data file; with it, ``samples`` does not count, since all of its rows are used.
 
     ``code`` covers ``ml/**/*.py`` without ``ml/function/`` (serving can change without a training), ``lock`` the hashed
     requirements of the training machine, ``data`` where the rows come from and the sponsor catalogue without its
@@ -42,8 +76,12 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT) -> dict[str, str]:
     parts = {
         "code": _digest((name, (root / name).read_bytes()) for name in sources),
         "lock": _digest([("training.txt", (root / "requirements" / "training.txt").read_bytes())]),
-        "data": _digest([("source", b"synthetic"), ("sponsors", _canonical(sponsors))]),
-        "parameters": _digest([("parameters", _canonical({"samples": samples, "seed": seed}))]),
+        "data": _digest(
+            [("source", _canonical(dict(data)) if data else b"synthetic"), ("sponsors", _canonical(sponsors))]
+        ),
+        "parameters": _digest(
+            [("parameters", _canonical({"seed": seed} if data else {"samples": samples, "seed": seed}))]
+        ),
     }
     return {"fingerprint": _digest((name, value.encode()) for name, value in sorted(parts.items())), **parts}
 
@@ -68,9 +106,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--samples", type=int, default=DEFAULT_SAMPLES, help="rows to train on (default %(default)s)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the run (default %(default)s)")
+    parser.add_argument("--data", help="train on this file instead: a path, or gs://bucket/object")
     arguments = parser.parse_args(argv)
     try:
-        result: Mapping[str, str] = fingerprint(arguments.samples, arguments.seed)
+        data = data_identity(arguments.data) if arguments.data else None
+        result: Mapping[str, str] = fingerprint(arguments.samples, arguments.seed, data=data)
+    except DataUnavailableError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except FileNotFoundError as missing:
         print(
             f"error: the fingerprint covers {missing.filename}, which does not exist; "

@@ -22,8 +22,9 @@ from ml.features import COLUMNS, Features
 from ml.sponsors import CLASSES
 
 TREES = 100
-PARTITION_ROWS = 100_000
-MAX_FEATURES = 8  # of 15: the interactions need several columns at once, the default of 3 finds them late
+SMALLEST_PARTITION, LARGEST_PARTITION = 20_000, 175_000  # rows
+TREES_A_PARTITION = 2  # between these sizes: a row is seen by two trees, so the work grows as the rows do
+MAX_FEATURES = 6  # of 15: the interactions need several columns at once, the default of 3 finds them late
 MIN_SAMPLES_LEAF = 3
 SMALLEST_TREE, LARGEST_TREE = 64, 768  # leaves; more adds size but no accuracy
 ROWS_PER_LEAF = 32
@@ -31,41 +32,58 @@ ROWS_PER_LEAF = 32
 
 @dataclass(frozen=True)
 class Share:
-    """What one partition contributes: ``rows`` of data that grow ``trees`` trees."""
+    """What one partition contributes: ``rows`` of data that grow ``trees`` trees. ``of`` partitions make the forest."""
 
     index: int
     rows: int
     trees: int
+    of: int = 1
+
+
+def partition_rows(samples: int) -> int:
+    """Return the most rows that a partition of ``samples`` rows has; it is bounded, and with it the memory."""
+    share = math.ceil(samples * TREES_A_PARTITION / TREES)
+    return min(LARGEST_PARTITION, max(SMALLEST_PARTITION, share))
 
 
 def plan(samples: int) -> list[Share]:
-    """Divide ``samples`` rows and the trees of the forest over partitions of equal size (give or take one row)."""
-    count = max(1, math.ceil(samples / PARTITION_ROWS))
-    if count > TREES:
-        raise ValueError(f"at most {TREES * PARTITION_ROWS:,} samples, one tree a partition; got {samples:,}")
+    """Divide ``samples`` rows and the trees of the forest over partitions of equal size (give or take one row).
+
+    Every partition grows at least one tree, so beyond 17.5 million rows the forest gets more than ``TREES``.
+    """
+    count = math.ceil(samples / partition_rows(samples))
+    trees = max(TREES, count)
     return [
         Share(
             index,
             samples // count + (index < samples % count),
-            TREES // count + (index < TREES % count),
+            trees // count + (index < trees % count),
+            count,
         )
         for index in range(count)
     ]
 
 
+def leaves(rows: int) -> int:
+    """Return the most leaves of a tree that grows on ``rows`` rows."""
+    return min(LARGEST_TREE, max(SMALLEST_TREE, rows // ROWS_PER_LEAF))
+
+
 def grow(
-    share: Share, features: Features, labels: Labels, seed: int, jobs: int
+    share: Share, features: Features, labels: Labels, seed: int, jobs: int = 1
 ) -> Iterator[list[DecisionTreeClassifier]]:
     """Grow the trees of ``share`` on its rows, and yield them a few at a time so that a caller can report progress.
 
-    ``features`` is float32 (rows, 15), ``labels`` holds class indices (rows,).
+    ``features`` is float32 (rows, 15), ``labels`` holds class indices (rows,). Trees of different partitions differ
+    because their rows do, and each sees all rows of its partition; a single partition is bagged as usual.
     """
     features, labels, weights = _with_all_classes(features, labels)
     forest = RandomForestClassifier(
         n_estimators=0,
         max_features=MAX_FEATURES,
         min_samples_leaf=MIN_SAMPLES_LEAF,
-        max_leaf_nodes=min(LARGEST_TREE, max(SMALLEST_TREE, share.rows // ROWS_PER_LEAF)),
+        max_leaf_nodes=leaves(share.rows),
+        bootstrap=share.of == 1,
         n_jobs=jobs,
         random_state=int(stream(seed, FOREST_STREAM, share.index).generate_state(1)[0]),
         warm_start=True,
@@ -75,7 +93,7 @@ def grow(
     for grown in range(0, share.trees, batch):
         forest.n_estimators = min(share.trees, grown + batch)
         forest.fit(features, labels, sample_weight=weights)
-        yield forest.estimators_[grown:]
+        yield [_canonical(tree) for tree in forest.estimators_[grown:]]
 
 
 def _with_all_classes(features: Features, labels: Labels) -> tuple[Features, Labels, NDArray[np.float64] | None]:
@@ -98,7 +116,7 @@ def assemble(trees: Sequence[DecisionTreeClassifier]) -> RandomForestClassifier:
     forest = RandomForestClassifier(
         n_estimators=len(trees), max_features=MAX_FEATURES, min_samples_leaf=MIN_SAMPLES_LEAF, n_jobs=1
     )
-    forest.estimators_ = [_canonical(tree) for tree in trees]
+    forest.estimators_ = list(trees)
     forest.estimator_ = DecisionTreeClassifier()
     forest.classes_ = np.array(CLASSES)
     forest.n_classes_ = len(CLASSES)

@@ -28,6 +28,7 @@ INLINE = frozenset(
     {
         "cloudfunctions.functions.call",
         "compute.disks.create",
+        "compute.disks.setLabels",
         "compute.networks.updatePolicy",
         "compute.subnetworks.use",
         "compute.subnetworks.useExternalIp",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.rehearsal.conftest import Rehearsal
 
 # `vm` creates a VM as anybody may, outside of the playbooks: 10 GB, no service account.
@@ -42,7 +44,8 @@ for scope, found in c.AddressesClient().aggregated_list(project=P):
 
 
 def google(cloud: Rehearsal, program: str) -> str:
-    """Run a program with Google's clients against the project; return what it printed."""
-    outcome = cloud.run("python", "-c", PROLOGUE + program)
+    """Run a program with Google's clients against the project, as its owner; return what it printed."""
+    owner = json.loads(cloud.rehearsal("env", "--identity", "owner", "--output", "json").output)
+    outcome = cloud.run("python", "-c", PROLOGUE + program, **owner)
     assert outcome.code == 0, outcome.output
     return outcome.output

@@ -21,13 +21,13 @@ from google.cloud.storage import Client
 
 from ml import dataset, forest
 from ml.bucket import Bucket
+from ml.evaluation import golden_rows
 from ml.features import COLUMNS
 from ml.gate import Proof
 from ml.onnx_export import to_onnx
 from ml.publishing import Outcome, publish
 from ml.releases import Candidate
 from ml.sponsors import CLASSES
-from ml.train import golden_rows
 
 BUCKET = "models"
 

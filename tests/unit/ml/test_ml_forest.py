@@ -28,17 +28,20 @@ def features(contexts):
     return encode_arrays(contexts)
 
 
-@pytest.mark.parametrize("samples", [100, 10_000, 100_001, 1_234_567, 10_000_000])
+@pytest.mark.parametrize("samples", [100, 10_000, 20_001, 100_001, 1_234_567, 10_000_000, 123_456_789])
 def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(samples):
     shares = forest.plan(samples)
     assert sum(share.rows for share in shares) == samples
-    assert sum(share.trees for share in shares) == forest.TREES
-    assert all(0 < share.rows <= forest.PARTITION_ROWS and share.trees > 0 for share in shares)
+    assert sum(share.trees for share in shares) == max(forest.TREES, len(shares))
+    assert all(0 < share.rows <= forest.LARGEST_PARTITION and share.trees > 0 for share in shares)
+    assert [(share.index, share.of) for share in shares] == [(index, len(shares)) for index in range(len(shares))]
 
 
-def test_more_samples_than_trees_can_take_are_refused():
-    with pytest.raises(ValueError, match="at most 10,000,000 samples"):
-        forest.plan(10_000_001)
+def test_ten_times_the_rows_are_ten_times_the_work():
+    def work(samples: int) -> int:
+        return sum(share.rows * share.trees for share in forest.plan(samples))
+
+    assert 0.85 < work(10_000_000) / (10 * work(1_000_000)) < 1.15
 
 
 def test_same_seed_same_bytes_whatever_the_jobs(forests, features):
@@ -51,7 +54,7 @@ def test_same_seed_same_bytes_whatever_the_jobs(forests, features):
 
 
 def test_several_partitions_make_one_forest(monkeypatch, features):
-    monkeypatch.setattr(forest, "PARTITION_ROWS", 400)
+    monkeypatch.setattr(forest, "SMALLEST_PARTITION", 400)
     made = [grown(1500, seed=1, jobs=jobs) for jobs in (1, 2)]
     assert len(made[0].estimators_) == forest.TREES
     assert to_onnx(made[0]) == to_onnx(made[1])

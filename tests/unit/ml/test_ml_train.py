@@ -5,18 +5,27 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import joblib
 import pytest
 from model_fixtures import BUCKET
 
-from ml import fingerprint, releases
+from ml import fingerprint, releases, report
 from ml.bucket import Bucket
 from ml.features import COLUMNS
+from ml.prediction import Prediction
 from ml.progress import Log, Progress, memory_bytes
 from ml.serving import model_of
 from ml.train import main
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +42,9 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(client, stor
     at = -1
     for milestone in (
         "training run: 1,500 samples, seed 7",
-        "samples generated: 1,500 rows",
-        "features encoded (15 dimensions)",
-        "training 100 trees",
+        "samples: 1,500 synthetic rows; features encoded (15 dimensions)",
+        "predicted: about",
+        "training 100 trees on 1 partition of 1,500 rows",
         "100 of 100 trees",
         "held-out rows; the best possible is",
         "files saved to",
@@ -45,7 +54,7 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(client, stor
     ):
         assert output.find(milestone) > at, milestone
         at = output.find(milestone)
-    names = ["manifest.json", "model.joblib", "model.onnx", "model_columns.joblib"]
+    names = ["manifest.json", "model.joblib", "model.onnx", "model_columns.joblib", "report.html"]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == names
 
     release = releases.load_release(Bucket(BUCKET, client).read, ("model.onnx", "model_columns.joblib"))
@@ -73,7 +82,13 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(client, stor
     ("arguments", "code", "message"),
     [
         (["--samples", "99"], 2, "--samples must be at least 100, got 99"),
-        (["--samples", "10000001"], 2, "at most 10,000,000 samples"),
+        (["--samples", "1000", "--data", "x.csv"], 2, "give --samples or --data, not both"),
+        (["--data", "/nonexistent/x.csv"], 1, "cannot read the data file /nonexistent/x.csv: No such file"),
+        (["--engine", "dask"], 2, "--engine dask needs --scheduler tls://HOST:PORT"),
+        (["--scheduler", "tls://127.0.0.1:1"], 2, "missing: ca.pem, cert.pem, key.pem"),
+        (["--scheduler", "tls://127.0.0.1:1", "--engine", "threads"], 2, "--scheduler goes with --engine dask"),
+        (["--samples", "5000000000"], 1, "and readers accept 256 MiB, whatever the machine; train on fewer samples"),
+        (["--samples", "50000000", "--time-limit", "9"], 1, "and the limit is 9 s; raise training_timeout_seconds"),
         (["--seed", "-1"], 2, "--seed must be from 0"),
         (["--jobs", "-2"], 2, "--jobs must be 0"),
         (["--output", "/proc/nothing"], 2, "cannot use --output /proc/nothing"),
@@ -102,11 +117,73 @@ def test_no_credentials_are_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_sign_of_life_while_trees_grow(capsys):
-    with Progress(Log(), 100, interval=0.05) as progress:
+    with Progress(Log(), 100, 2000, interval=0.05) as progress:
         time.sleep(0.12)
         progress.advance(trees=40, rows=1000)
         time.sleep(0.12)
     lines = capsys.readouterr().out.splitlines()
-    assert "0 of 100 trees, 0 rows, just begun" in lines[0]
-    assert "40 of 100 trees, 1,000 rows, about" in lines[-1]
+    assert "0 of 100 trees, 0 of 2,000 rows, just begun, memory" in lines[0]
+    assert re.search(
+        r"40 of 100 trees, 1,000 of 2,000 rows, [0-9.]+ trees/s, about \d+ s left, memory \d+ MiB", lines[-1]
+    )
     assert memory_bytes("VmRSS") <= memory_bytes("VmHWM")
+
+
+def test_a_terminal_gets_a_bar_that_lines_replace():
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+        log = Log(terminal)
+        with Progress(log, 100, 2000) as progress:
+            progress.advance(trees=50, rows=1000)
+            time.sleep(0.6)
+            log("a milestone")
+        shown = os.read(master, 65536).decode()
+    assert f"[{'#' * 15}{'.' * 15}] 50 of 100 trees, 1,000 of 2,000 rows" in shown
+    assert re.search(r"\r\x1b\[K\[ +0\.\d s\] a milestone\r\n", shown)
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_model(tmp_path):
+    arguments = [sys.executable, "-u", "-m", "ml.train", "--samples", "100000", "--jobs", "1", "--output"]
+    whole = subprocess.run([*arguments, tmp_path / "whole"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "resuming" not in whole.stdout
+    partitions = tmp_path / "cut" / "partitions"
+    killed = subprocess.Popen([*arguments, tmp_path / "cut"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    while len(list(partitions.rglob("*.trees"))) < 2:
+        assert killed.poll() is None
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    finished = sorted(partitions.rglob("*.trees"))
+    damaged = bytearray(finished[0].read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    finished[0].write_bytes(damaged)  # it must be noticed, and its trees be grown again
+    (partitions / "another-run").mkdir()
+
+    resumed = subprocess.run([*arguments, tmp_path / "cut"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"resuming: {len(finished) - 1} of 5 partitions were finished" in resumed.stdout
+    for name in ("model.onnx", "model.joblib"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not partitions.exists()
+
+
+def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(tmp_path, monkeypatch, capsys):
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ml.forest.grow", exhausted)
+    monkeypatch.setattr("ml.prediction.fit", lambda *_: Prediction(1, 1, 1, 1, 1))
+    assert main(["--output", str(tmp_path)]) == 1
+    assert "error: out of memory at" in capsys.readouterr().err
+    page = (tmp_path / "report.html").read_text()
+    assert "The training failed and nothing was published: out of memory at" in page
+    assert "training run: 10,000 samples" in page
+
+    # and one whose process was killed gets it from outside
+    (tmp_path / "training.log").write_text("[    0.1 s] <b>training</b>\nKilled\n")
+    (tmp_path / "run.json").write_text(json.dumps({"argv": ["python", "-m", "ml.train"]}))
+    assert report.main([str(tmp_path), "--reason", "the kernel killed it"]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "nothing was published: the kernel killed it" in page
+    assert "&lt;b&gt;training" in page
+    assert report.main([str(tmp_path / "absent")]) == 1
+    assert "name the folder of a run" in capsys.readouterr().err

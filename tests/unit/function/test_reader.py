@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading the bucket as the function's account: tokens, retries, and what is said when it fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from reader import BucketReader
+
+from ml.releases import ReleaseError, ReleaseNotFoundError
+
+
+class Google(ThreadingHTTPServer):
+    """A metadata server and a bucket: ``script`` holds the answers to come, ``asked`` what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: list[tuple[int, bytes]] = []
+        self.asked: list[tuple[str, str]] = []
+        self.tokens = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Google
+
+    def log_message(self, *arguments: object) -> None:
+        """Print nothing."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/computeMetadata/"):
+            assert self.headers["Metadata-Flavor"] == "Google"
+            self.server.tokens += 1
+            return self.answer(200, json.dumps({"access_token": f"t{self.server.tokens}", "expires_in": 3600}).encode())
+        self.server.asked.append((self.path, self.headers["Authorization"]))
+        status, body = self.server.script.pop(0)
+        if status == 0:  # says more than it sends
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body) + 1))
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = True
+            return None
+        return self.answer(status, body)
+
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
+    server = Google()
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    monkeypatch.setenv("GCE_METADATA_HOST", f"127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_address[1]}")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def reader(deadline: float = 2) -> BucketReader:
+    found = BucketReader("models", timeout=1, deadline=deadline)
+    found._anonymous = False  # the address is that of an emulator, the rest as on Google
+    return found
+
+
+def test_an_object_is_read_with_the_token_of_the_account_and_one_token_serves_many(google):
+    google.script = [(200, b"one"), (200, b"two")]
+    bucket = reader()
+    assert (bucket.read("manifests/a b.json"), bucket.read("x")) == (b"one", b"two")
+    assert google.asked == [
+        ("/storage/v1/b/models/o/manifests%2Fa%20b.json?alt=media", "Bearer t1"),
+        ("/storage/v1/b/models/o/x?alt=media", "Bearer t1"),
+    ]
+
+
+def test_a_revoked_token_is_replaced(google):
+    google.script = [(200, b"one"), (401, b"expired"), (200, b"two")]
+    bucket = reader()
+    bucket.read("x")
+    assert bucket.read("x") == b"two"
+    assert google.asked[-1][1] == "Bearer t2"
+
+
+@pytest.mark.parametrize("trouble", [(503, b"busy"), (429, b"slow down"), (0, b"on")], ids=["503", "429", "truncated"])
+def test_trouble_that_passes_is_waited_out(google, trouble):
+    google.script = [trouble, trouble, (200, b"one")]
+    assert reader().read("x") == b"one"
+
+
+def test_what_does_not_pass_is_an_error_in_words_and_in_time(google):
+    google.script = [(404, b""), (403, b""), (400, b"odd"), *[(503, b"busy")] * 20]
+    bucket = reader(deadline=1)
+    with pytest.raises(ReleaseNotFoundError, match="gs://models/x does not exist"):
+        bucket.read("x")
+    with pytest.raises(ReleaseError, match=r"permission denied, or it does not exist.*storage\.objects\.get"):
+        bucket.read("x")
+    with pytest.raises(ReleaseError, match="HTTP 400: odd"):
+        bucket.read("x")
+    begun = time.monotonic()
+    with pytest.raises(ReleaseError, match="within 1 s: HTTP 503: busy; it will be tried again"):
+        bucket.read("x")
+    assert time.monotonic() - begun < 3
+
+
+def test_without_a_metadata_server_the_cause_is_named(google, monkeypatch):
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:9")
+    with pytest.raises(
+        ReleaseError, match=r"no credentials, because the metadata server 127\.0\.0\.1:9 does not answer"
+    ):
+        reader(deadline=0.3).read("x")

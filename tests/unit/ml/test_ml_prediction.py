@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a training is said to take, and what is refused because of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml.machines import MACHINE_TYPES, memory_budget, suggest
+from ml.prediction import UnfitError, fit, predict
+from ml.progress import memory_bytes
+from ml.sources import Synthetic
+
+ROOT = Path(__file__).parents[3]
+MIB = 2**20
+
+
+def test_the_prediction_is_near_what_is_then_taken(tmp_path):
+    command = [sys.executable, "-m", "ml.train", "--samples", "200000", "--output", tmp_path]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    used, predicted = manifest["resources"], manifest["resources"]["predicted"]
+    assert 0.85 < predicted["peak_memory_bytes"] / used["peak_memory_bytes"] < 1.25
+    for name, key in (("model.onnx", "onnx_bytes"), ("model.joblib", "joblib_bytes")):
+        assert 0.6 < predicted[key] / manifest["files"][name]["size"] < 1.6
+    assert predicted["seconds"] > 0
+
+
+def test_memory_does_not_grow_with_the_rows_and_time_does():
+    ten, hundred = (predict(Synthetic(rows, 1), 1, 2) for rows in (1_000_000, 10_000_000))
+    assert hundred.memory < 1.15 * ten.memory
+    assert hundred.seconds > 3 * ten.seconds
+    assert (
+        predict(Synthetic(100_000_000, 1), 1, 2).onnx > 5 * hundred.onnx
+    )  # more partitions than 100 trees: more trees
+
+
+def test_what_does_not_fit_is_refused_with_the_machine_that_would_do():
+    source = Synthetic(100_000_000, 1)
+    needed = predict(source, 1, 1).memory
+    assert fit(source, 1, 1, budget=needed + 20 * MIB).jobs == 1
+    with pytest.raises(
+        UnfitError, match=r"MiB of memory and 300 MiB are free; vm_machine_type e2-(micro|small) would do, \$"
+    ):
+        fit(source, 1, 2, budget=300 * MIB)
+    with pytest.raises(
+        UnfitError, match=r"the limit is 60 s; raise training_timeout_seconds, or: .*e2-standard-\d+ would do"
+    ):
+        fit(source, 1, 2, time_limit=60)
+    assert suggest(memory=500 * MIB).startswith("vm_machine_type e2-micro would do, $0.0084 an hour (in Always Free)")
+    assert suggest(memory=3000 * MIB).startswith("vm_machine_type e2-medium")
+    assert suggest(memory=10**13) == "no machine type up to e2-standard-16 would do"
+    assert [t.price for t in MACHINE_TYPES] == sorted(t.price for t in MACHINE_TYPES)
+
+
+def test_threads_are_given_up_before_a_training_is_refused():
+    source = Synthetic(17_000_000, 1)
+    one, eight = predict(source, 1, 1).memory, predict(source, 1, 8).memory
+    assert eight > one + 50 * MIB
+    assert 1 <= fit(source, 1, 8, budget=(one + eight) // 2).jobs < 8
+
+
+def group(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def machine(folder: Path, cgroup: str, available: int) -> dict[str, Path]:
+    group(folder / "proc" / "self", {"cgroup": cgroup})
+    (folder / "proc" / "meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable: {available // 1024} kB\n")
+    return {"proc": folder / "proc", "groups": folder / "groups"}
+
+
+def test_the_budget_is_the_tightest_control_group_less_what_others_use(tmp_path):
+    mine = memory_bytes("VmRSS")
+    two = machine(tmp_path / "v2", "0::/system.slice/fanops-train-x.service\n", 8000 * MIB)
+    group(two["groups"] / "system.slice", {"memory.max": "max\n", "memory.current": "1\n"})
+    limits = {
+        "memory.max": f"{1024 * MIB}",
+        "memory.current": f"{mine + 300 * MIB}",
+        "memory.stat": f"file {100 * MIB}\n",
+    }
+    group(two["groups"] / "system.slice" / "fanops-train-x.service", limits)
+    assert abs(memory_budget(**two) - 824 * MIB) < 20 * MIB
+
+    one = machine(tmp_path / "v1", "9:cpu,cpuacct:/x\n4:memory:/x\n1:name=systemd:/x\n", 8000 * MIB)
+    unlimited = {"memory.limit_in_bytes": f"{2**63 - 4096}", "memory.usage_in_bytes": "5"}
+    group(one["groups"] / "memory" / "x", unlimited)
+    outer = {"memory.limit_in_bytes": f"{512 * MIB}", "memory.usage_in_bytes": f"{mine}", "memory.stat": ""}
+    for name, text in outer.items():
+        (one["groups"] / "memory" / name).write_text(text)
+    assert abs(memory_budget(**one) - 512 * MIB) < 20 * MIB
+
+    none = machine(tmp_path / "none", "0::/\n", 700 * MIB)
+    assert abs(memory_budget(**none) - mine - 700 * MIB) < 20 * MIB
+    assert memory_budget() > 100 * MIB  # this machine
