@@ -151,9 +151,13 @@ def test_the_deployers_role_is_one_that_google_would_take_and_all_that_it_has(co
     custom_roles.check_permissions(role["includedPermissions"])
     identity = control_plane.identity
     assert all(identity.allowed(identity.deployer, name, OWN) for name in role["includedPermissions"])
-    for beyond in ("resourcemanager.projects.setIamPolicy", "iam.serviceAccountKeys.create", "storage.objects.create"):
+    for beyond in (
+        "resourcemanager.projects.setIamPolicy",
+        "iam.serviceAccountKeys.create",
+        "iam.serviceAccounts.disable",
+    ):
         assert not identity.allowed(identity.deployer, beyond, OWN)
-        assert identity.allowed(identity.owner, "resourcemanager.projects.setIamPolicy", OWN)
+        assert identity.allowed(identity.owner, beyond, OWN)
 
 
 def test_what_was_exercised_refused_and_left_unused_is_counted(
@@ -162,15 +166,18 @@ def test_what_was_exercised_refused_and_left_unused_is_counted(
     identity = control_plane.identity
     headers = bearer(control_plane, identity.deployer)
     assert ask("GET", f"{IAM}/{TRAINER}", headers=headers).status_code == 404
-    assert ask("DELETE", f"{ROLES}/fanops_m4_deployer", headers=headers).status_code == 403
+    assert ask("POST", f"{IAM}/{TRAINER}/keys", b"{}", headers=headers).status_code == 403
     question = {"permissions": ["iam.roles.undelete"]}
     project = f"https://cloudresourcemanager.googleapis.com/v1/projects/{OWN}:testIamPermissions"
     assert post(ask, project, question, headers=headers)["permissions"] == ["iam.roles.undelete"]
     monkeypatch.setattr(cli, "load", lambda: control_plane.settings)
     assert cli.main(["permissions", "--principal", "deployer@*", "--output", "json"]) == 0
     report = json.loads(capsys.readouterr().out)[identity.deployer]
-    assert (report["exercised"], report["denied"]) == ({"iam.serviceAccounts.get": 1}, {"iam.roles.delete": 1})
+    assert (report["exercised"], report["denied"]) == (
+        {"iam.serviceAccounts.get": 1},
+        {"iam.serviceAccountKeys.create": 1},
+    )
     assert "iam.roles.undelete" in report["unused"] and "iam.serviceAccounts.get" not in report["unused"]
     assert cli.main(["permissions"]) == 0
     shown = capsys.readouterr().out
-    assert "1 exercised" in shown and "refused    iam.roles.delete x1" in shown
+    assert "1 exercised" in shown and "refused    iam.serviceAccountKeys.create x1" in shown
