@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -118,3 +121,47 @@ def test_without_a_metadata_server_the_cause_is_named(google, monkeypatch):
         ReleaseError, match=r"no credentials, because the metadata server 127\.0\.0\.1:9 does not answer"
     ):
         reader(deadline=0.3).read("x")
+
+
+def test_through_a_proxy_that_inspects_tls_as_companies_have_them(google, monkeypatch, tmp_path):
+    """The proxy answers for Google with a certificate of its own, which only its CA bundle makes good."""
+    certificate, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    names = ("-subj", "/CN=storage.googleapis.com", "-addext", "subjectAltName=DNS:storage.googleapis.com")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run([*command, "-out", certificate, "-keyout", key], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    connects = []
+
+    def proxy(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                connects.append(client.recv(4096).split(b" HTTP/")[0])
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                try:
+                    with context.wrap_socket(client, server_side=True) as secured:
+                        asked = secured.recv(4096)
+                        connects.append(asked.split(b" HTTP/")[0])
+                        secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
+                except OSError:
+                    continue
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=proxy, args=(listener,), daemon=True).start()
+        monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+        for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert BucketReader("models", timeout=2, deadline=2).read("x") == b"one"
+        assert connects == [
+            b"CONNECT storage.googleapis.com:443",
+            b"GET /storage/v1/b/models/o/x?alt=media",
+        ]
+        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+        with pytest.raises(ReleaseError, match="CERTIFICATE_VERIFY_FAILED"):
+            BucketReader("models", timeout=2, deadline=0.3).read("x")
