@@ -73,7 +73,7 @@ def test_a_message_may_be_edited_and_a_sponsor_may_not(copy):
 
 def test_a_missing_lock_is_one_clear_line(copy, capsys, monkeypatch):
     (copy / "requirements" / "training.txt").unlink()
-    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy,))
+    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy, None))
     assert main(["--samples", "1000"]) == 1
     error = capsys.readouterr().err
     assert "training.txt, which does not exist" in error
