@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED
+from ml.gate import Limits, size_in_bytes
 
 SMALLEST_SAMPLES = 100
 
@@ -18,6 +19,13 @@ class TrainingError(Exception):
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _size(text: str) -> int:
+    try:
+        return size_in_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def format_parser() -> argparse.ArgumentParser:
@@ -54,6 +62,20 @@ def format_parser() -> argparse.ArgumentParser:
         default=0,
         metavar="SECONDS",
         help="go on trying while the bucket refuses access: a grant may take minutes to count (default: fail at once)",
+    )
+    add(
+        "--accuracy-floor",
+        type=float,
+        default=Limits().accuracy_floor,
+        metavar="SHARE",
+        help="refuse to promote less accuracy than this on the held-out rows (default %(default)s)",
+    )
+    add(
+        "--function-memory",
+        type=_size,
+        default=Limits().function_memory_bytes,
+        metavar="SIZE",
+        help="refuse to promote what does not fit into a function of this size (default 512Mi)",
     )
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(

@@ -12,6 +12,7 @@ import joblib
 from ml.arguments import TrainingError
 from ml.evaluation import Evaluation, evaluate, golden_rows
 from ml.features import COLUMNS
+from ml.gate import Limits
 from ml.machines import return_freed_memory
 from ml.onnx_export import to_onnx
 from ml.progress import Log
@@ -111,7 +112,9 @@ def live_manifest(bucket: Bucket) -> dict[str, Any] | None:
         return None  # publishing says what is wrong with it
 
 
-def publish_candidate(bucket: Bucket, candidate: Candidate, source: Source, force: bool, log: Log) -> None:
+def publish_candidate(
+    bucket: Bucket, candidate: Candidate, source: Source, limits: Limits, force: bool, log: Log
+) -> None:
     """Make the candidate the live release of the bucket."""
     from ml.bucket import BucketError
     from ml.publishing import InconclusiveError, RefusedError, publish
@@ -121,6 +124,7 @@ def publish_candidate(bucket: Bucket, candidate: Candidate, source: Source, forc
             bucket,
             candidate,
             force=force,
+            limits=limits,
             measure=lambda live: float(evaluate(model_of(live), source).metrics["accuracy"]),
             report=log,
         )

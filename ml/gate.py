@@ -6,6 +6,7 @@ Every refusal names the numbers. A forced promotion goes past the refusals, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,14 @@ class Limits:
 
     accuracy_floor: float = 0.6  # on the held-out rows; twelve sponsors, and always naming the most frequent gives 0.15
     function_memory_bytes: int = 512 * 2**20  # of one instance of the function
+
+
+def size_in_bytes(text: str) -> int:
+    """Return a size such as 512Mi, 512M or 1Gi in bytes, as Cloud Functions reads it; raise ValueError if it is none."""
+    match = re.fullmatch(r"([1-9][0-9]*)(M|Mi|G|Gi)", text)
+    if not match:
+        raise ValueError(f"{text!r} is no size such as 512Mi or 1Gi")
+    return int(match.group(1)) * {"M": 10**6, "Mi": 2**20, "G": 10**9, "Gi": 2**30}[match.group(2)]
 
 
 @dataclass(frozen=True)

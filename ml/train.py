@@ -89,6 +89,7 @@ class Run:
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])
         trees, shares = self._grow(source, engine, checkpoints)
         from ml.candidates import live_manifest, make_candidate, publish_candidate, save
+        from ml.gate import Limits
 
         forest = assemble(trees)
         candidate, evaluation = make_candidate(forest, source, prediction.jobs, log)
@@ -104,7 +105,8 @@ class Run:
         candidate = self._with_report(candidate, (forest, shares, source, evaluation, live, prediction))
         save(candidate, arguments.output, log)
         if bucket is not None:
-            publish_candidate(bucket, candidate, source, arguments.force, log)
+            limits = Limits(arguments.accuracy_floor, arguments.function_memory)
+            publish_candidate(bucket, candidate, source, limits, arguments.force, log)
         checkpoints.clear()
         shutil.rmtree(arguments.output / "data", ignore_errors=True)
         log(f"finished in {log.seconds:.1f} s, peak memory {memory_bytes() / 2**20:.0f} MiB")
