@@ -83,7 +83,8 @@ class Run:
         from ml.features import COLUMNS
         from ml.forest import assemble
 
-        log(f"samples: {source.title}; features encoded ({len(COLUMNS)} dimensions) a partition at a time")
+        verb = "read" if arguments.data else "generated"
+        log(f"samples {verb} a partition at a time: {source.title}; features encoded ({len(COLUMNS)} dimensions)")
         prediction = _predict(source, arguments, log)
         engine = _open_engine(arguments, prediction)
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])

@@ -42,7 +42,7 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(client, stor
     at = -1
     for milestone in (
         "training run: 1,500 samples, seed 7",
-        "samples: 1,500 synthetic rows; features encoded (15 dimensions)",
+        "samples generated a partition at a time: 1,500 synthetic rows; features encoded (15 dimensions)",
         "predicted: about",
         "training 100 trees on 1 partition of 1,500 rows",
         "100 of 100 trees",
