@@ -60,7 +60,15 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@$(BIN)/python -m rehearsal.demo
 
 .PHONY: test
-test: lint test-unit test-browser test-molecule test-rehearsal ## Every check
+test: lint ## Every check; unit and browser tests beside the roles
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-molecule test-quick
+	@$(MAKE) --no-print-directory test-rehearsal
+
+.PHONY: test-quick
+test-quick: setup ## Unit, contract and browser tests
+	@$(MAKE) --no-print-directory test-unit
+	@$(MAKE) --no-print-directory test-browser
+
 
 .PHONY: lint
 lint: setup ## ruff, mypy, yamllint, ansible-lint
@@ -87,14 +95,18 @@ test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 
 .PHONY: test-rehearsal
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
-	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x tests/rehearsal
+	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x -m "not long" tests/rehearsal
 
 .PHONY: bench-training
 bench-training: setup ## Training beside the plain way: table and benchmarks/results/training.json (about an hour)
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+
+.PHONY: prove-rehearsal
+prove-rehearsal: setup ## The end-to-end tests that take too long for test
+	@$(BIN)/pytest -q -m long tests/rehearsal
 
 .PHONY: prove-stop
 prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run

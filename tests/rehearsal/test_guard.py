@@ -70,6 +70,7 @@ def test_1_site_is_refused_with_every_violation_in_one_line_and_no_mutating_call
     google(cloud, "c.AddressesClient().delete(project=P, region='us-central1', address='kept').result()")
 
 
+@pytest.mark.long
 def test_2_a_resize_is_guarded_planned_done_proven_and_undone(cloud: Rehearsal) -> None:
     mark = cloud.mark()
     refused = resize(cloud, "e2-small")

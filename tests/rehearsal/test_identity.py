@@ -127,6 +127,7 @@ class ProcessWatch:
         self._thread.join()
 
 
+@pytest.mark.long
 def test_no_secret_reaches_a_log_a_fact_a_process_list_or_the_bucket(
     cloud: Rehearsal, owner: Owner, tmp_path: Path
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_lasting_denial_of_the_trainer_ends_within_seconds_with_the_cause(clou
     assert "permission denied" in last_line(outcome.output) and "storage.objects.list" in last_line(outcome.output)
 
 
+@pytest.mark.long
 def test_a_vm_that_refuses_logins_while_it_boots_is_waited_for(cloud: Rehearsal, owner: Owner) -> None:
     cloud.playbook("playbooks/stop_vm.yml")
     assert cloud.rehearsal("trouble", "set", "nologin", "12").code == 0

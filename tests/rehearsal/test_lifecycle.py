@@ -14,7 +14,7 @@ from tests.rehearsal.conftest import Controller, Rehearsal, vm_states, wait_unti
 
 pytestmark = pytest.mark.timeout(900)
 # Long enough to be met in its middle, on a million rows' way to being representative.
-LONG = ("-e", "training_samples=5000000", "-e", "training_seed=7")
+LONG = ("-e", "training_samples=8000000", "-e", "training_seed=7")
 # The watchdog's patience, shortened so that a test can wait for it.
 IMPATIENT = ("-e", "vm_lease_seconds=120", "-e", "vm_grace_seconds=5")
 
@@ -31,6 +31,8 @@ def test_1_a_controller_killed_in_mid_training_leaves_no_vm_running_and_nothing_
 ) -> None:
     controller = Controller(cloud, tmp_path / "site.log", "site.yml", *LONG, *IMPATIENT)
     controller.wait_for(" trees, ")
+    controller.kill()
+    # The training goes on without its controller.
     if shutil.which("gcloud"):
         # Verbatim what Compute Engine users write down for themselves.
         seen = cloud.run(
@@ -39,9 +41,7 @@ def test_1_a_controller_killed_in_mid_training_leaves_no_vm_running_and_nothing_
         )  # fmt: skip
         assert seen.code == 0 and "training" in seen.output, seen.output
     status = show_status(cloud)
-    assert status["vm"]["status"] == "RUNNING" and "is active" in " ".join(status["stops"]["lines"])
-    controller.kill()
-    assert vm_states(cloud) == ["RUNNING"]
+    assert status["vm"]["status"] == "RUNNING" and "is active" in " ".join(status["stops"]["lines"]), status
     wait_until_stopped(cloud, 240)
     status = show_status(cloud)
     assert status["stops"]["by"].startswith("itself"), status
