@@ -6,6 +6,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 PYTHON ?= python3.11
+# A network that inspects TLS has its authority in the machine's trust store.
+export UV_SYSTEM_CERTS ?= true
 # Guests are podman system containers, their images are made with debootstrap.
 APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-client ca-certificates curl python3-venv git make
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
