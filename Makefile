@@ -63,7 +63,7 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 
 .PHONY: test
 test: lint ## Every check; unit and browser tests beside the roles
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-molecule test-quick
+	@$(MAKE) --no-print-directory --jobs=2 test-molecule test-quick
 	@$(MAKE) --no-print-directory test-rehearsal
 
 .PHONY: test-quick
