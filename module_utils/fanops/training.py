@@ -249,7 +249,9 @@ def verdict(status: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """
     exited = status["exit_code"] == "exited"
     code = int(status["exit_status"]) if exited else None
-    if status["result"] == "timeout":
+    # systemd also says timeout when a run that was over left a process behind and the stop took too long.
+    over_time = status["ended"] - record["started"] >= record["timeout_seconds"]
+    if status["result"] == "timeout" and (over_time or code is None):
         return {"state": "failed", "reason": "timeout", "exit_code": None}
     if status["result"] == "oom-kill" or (
         (code == 137 or status["exit_status"] == "KILL") and status["oom_kills"] > record.get("oom_kills", 0)

@@ -160,15 +160,20 @@ def test_what_is_missing_is_named_before_the_start(
         ({"exit_status": "137", "result": "exit-code", "oom_kills": 4}, "failed", "out of memory", None),
         ({"exit_status": "137", "result": "exit-code"}, "failed", "signal 9", None),
         ({"exit_status": "KILL", "exit_code": "killed", "result": "oom-kill"}, "failed", "out of memory", None),
-        ({"exit_status": "0", "result": "timeout"}, "failed", "timeout", None),
+        ({"exit_status": "TERM", "exit_code": "killed", "result": "timeout"}, "failed", "timeout", None),
+        ({"exit_status": "143", "result": "timeout", "ended": 160}, "failed", "timeout", None),
+        ({"exit_status": "1", "result": "timeout", "ended": 160}, "failed", "timeout", None),
+        # It was over long before its limit; only the stop of what it left behind took too long.
+        ({"exit_status": "0", "result": "timeout"}, "finished", "", 0),
+        ({"exit_status": "2", "result": "timeout"}, "failed", "exit code 2", 2),
         ({"exit_status": "143", "result": "exit-code"}, "failed", "stopped", None),
         ({"exit_status": "TERM", "exit_code": "killed"}, "failed", "stopped", None),
         ({"exit_status": "SEGV", "exit_code": "dumped", "result": "core-dump"}, "failed", "signal SEGV", None),
     ],
 )
 def test_verdicts(status: dict[str, Any], state: str, reason: str, code: int | None) -> None:
-    full = {"result": "success", "exit_code": "exited", "exit_status": "0", "oom_kills": 3, **status}
-    assert verdict(full, {"oom_kills": 3}) == {"state": state, "reason": reason, "exit_code": code}
+    full = {"result": "success", "exit_code": "exited", "exit_status": "0", "oom_kills": 3, "ended": 138, **status}
+    assert verdict(full, {"oom_kills": 3, "started": 100.0, "timeout_seconds": 60}) == {"state": state, "reason": reason, "exit_code": code}
 
 
 @pytest.mark.parametrize("reason", ["out of memory", "timeout", "stopped", "interrupted", "exit code 1"])
