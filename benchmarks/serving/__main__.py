@@ -4,7 +4,8 @@
     make bench-serving
 
 Everything is measured in one run, in turns, against servers on this machine with the same framework and the same
-worker settings, each in an environment of its own; releases come from a storage server on this machine. Each figure is
+worker settings, each in an environment of its own; releases come from a storage server on this machine. Under load a
+server has one CPU, as an instance of the function has at most, and wrk has another. Each figure is
 the median over the turns, and a ratio is the median of the ratios of each turn, so that a machine that is slow for a
 while does no harm. Exits 0 only if every row of the table holds.
 """
@@ -21,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,10 +120,22 @@ def write_csv(path: Path) -> None:
             writer.writerow([*map(float, row[:4]), ZONES[int(row[zones].argmax())], event, CLASSES[label]])
 
 
+@contextmanager
+def on_cpu(place: int) -> Iterator[None]:
+    """Start processes on one CPU only, the first (0) or the last (-1) of those that there are."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(allowed)[place]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def wrk(server: Server, connections: int, seconds: float) -> dict[str, float]:
     """Load a server from ``connections`` connections; return what wrk measured."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "post.lua"), f"{server.url}/"]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with on_cpu(-1):
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"^JSON (.*)$", output, re.MULTILINE)
     if match is None:
         raise RuntimeError(f"wrk said nothing:\n{output}")
@@ -191,10 +205,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 (source / "main.py").write_bytes((HERE / name / "main.py").read_bytes())
         lay_out(kinds["ours"].source)
         candidate = prepare(folder, client, kinds["plain"])
-        servers = {
-            name: stack.enter_context(running_function(kind.source, storage, python=kind.python))
-            for name, kind in kinds.items()
-        }
+        with on_cpu(0):
+            servers = {
+                name: stack.enter_context(running_function(kind.source, storage, python=kind.python))
+                for name, kind in kinds.items()
+            }
         load(servers, arguments, samples)
         samples["batch"] = batch(folder, kinds["ours"], servers["ours"], candidate)
         samples["cold"] = {"plain": [], "ours": []}
@@ -304,7 +319,7 @@ def main() -> int:
     load_before = os.getloadavg()[0]
     samples = measure(arguments)
     samples["settings"] = (
-        f"1 worker, 8 threads, {arguments.turns} turns of {arguments.seconds:g} s, {arguments.starts} starts, forest of "
+        f"1 worker, 8 threads, 1 CPU, {arguments.turns} turns of {arguments.seconds:g} s, {arguments.starts} starts, forest of "
         f"{SAMPLES:,} rows, Python {samples['python']}, {os.cpu_count()} CPUs, load {load_before:.1f} before"
     )
     rows = table(samples)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
@@ -17,7 +19,8 @@ from ml.features import Features, encode
 MAX_BODY_BYTES = 4 * 2**20
 MAX_ROWS = 10_000
 MAX_PROBLEMS = 20  # listed in one answer; a batch may have thousands
-REQUEST_SECONDS = environment_seconds("REQUEST_SECONDS", 10) or None  # that a sender may be silent
+REQUEST_SECONDS = environment_seconds("REQUEST_SECONDS", 10)  # that a sender may be silent; 0 for ever
+_PATIENCE = struct.pack("@ll", int(REQUEST_SECONDS), int(REQUEST_SECONDS % 1 * 1e6))  # a struct timeval
 
 _DISCARD_BYTES = 33 * 2**20  # Cloud Run refuses requests of more than 32 MiB
 
@@ -77,15 +80,14 @@ def _length(environ: Environ) -> int | None:
 
 def _read(environ: Environ, size: int) -> bytes:
     """Return ``size`` bytes of the body, or what there is; SenderGoneError if nothing came for REQUEST_SECONDS."""
-    socket = environ.get("gunicorn.socket")
-    if socket is not None:
-        socket.settimeout(REQUEST_SECONDS)
+    connection = environ.get("gunicorn.socket")
+    if connection is not None:
+        # Not settimeout: that gives the interpreter away three times a request, which costs a sixth of the requests/s.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
     try:
         data: bytes = environ["wsgi.input"].read(size)
     except OSError as error:
         raise SenderGoneError(str(error)) from error
-    if socket is not None:
-        socket.settimeout(None)
     return data
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.prove.figures import record, table
 from tests.rehearsal.conftest import REPOSITORY, Rehearsal
+from tests.rehearsal.owner import Owner
 
 pytestmark = pytest.mark.timeout(1200)
 ROWS: list[list[object]] = []
@@ -167,7 +168,8 @@ def _speaks_of(resource: str, kind: str) -> bool:
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: ", ".join(state) or "as deployed")
 def test_what_is_predicted_is_what_is_done(cloud: Rehearsal, state: tuple[str, ...]) -> None:
+    by_hand = Owner(cloud).environment
     for name in state:
-        outcome = cloud.run("python", "-c", f"{PROLOGUE}{CHANGES[name]}\nsettled()")
+        outcome = cloud.run("python", "-c", f"{PROLOGUE}{CHANGES[name]}\nsettled()", **by_hand)
         assert outcome.code == 0, f"{name}: {outcome.output}"
     check_and_apply(cloud, ", ".join(state) or "as deployed")

@@ -168,7 +168,19 @@ def test_08_gcloud_works_unmodified(cloud: Rehearsal) -> None:
     assert "ACTIVE" in gcloud("functions", "describe", "m4-sponsor-ai", "--region=us-central1", "--gen2")
     answer = gcloud("functions", "call", "m4-sponsor-ai", "--region=us-central1", "--gen2", '--data={"zone": "North"}')
     assert any(name in answer for name in NAMES), answer
-    gcloud("compute", "instances", "delete", *VM, "--quiet")
+    # Two VMs at once, as people do who keep a second one to try things out.
+    both = ("ml-training-vm", "second-vm", VM[1])
+    gcloud(
+        "compute", "instances", "create", "second-vm", VM[1], "--machine-type=e2-micro", "--image-family=debian-12",
+        "--image-project=debian-cloud",
+    )  # fmt: skip
+    gcloud("compute", "instances", "stop", *both)
+    assert vm_states(cloud) == ["TERMINATED", "TERMINATED"]
+    gcloud("compute", "instances", "set-machine-type", *VM, "--machine-type=e2-small")
+    assert "e2-small" in gcloud("compute", "instances", "describe", *VM, "--format=value(machineType)")
+    gcloud("compute", "instances", "start", *both)
+    assert vm_states(cloud) == ["RUNNING", "RUNNING"]
+    gcloud("compute", "instances", "delete", *both, "--quiet")
     assert cloud.status()["instances"] == {}
 
 
