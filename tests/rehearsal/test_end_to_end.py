@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ml.sponsors import CATALOGUE
-from tests.rehearsal.conftest import Rehearsal, recap
+from tests.rehearsal.conftest import Rehearsal, recap, vm_states
 
 pytestmark = pytest.mark.timeout(900)
 VM = ["ml-training-vm", "--zone=us-central1-a"]
