@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 PYTHON ?= python3.11
+# Packages are compiled when they are installed: where PYTHONDONTWRITEBYTECODE is set, every start would compile them anew.
 # A network that inspects TLS has its authority in the machine's trust store.
 export UV_SYSTEM_CERTS ?= true
 # Guests are podman system containers, their images are made with debootstrap.
@@ -49,6 +50,8 @@ $(VENV)/.complete: $(VENV)/.packages requirements/bootstrap.txt requirements/dev
 	@echo "==> installing the pinned Python packages"
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync -q --require-hashes requirements/development.txt
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@echo "==> compiling them"
+	@$(BIN)/python -m compileall -q -j 0 -x '/(ansible_collections|tests|sympy|selenium)/' $(VENV)/lib >/dev/null
 	@touch $@
 
 .PHONY: up
