@@ -15,8 +15,9 @@ ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/d
 # One scenario, with its output kept, and shown only where it failed. Two run at a time; the second has platforms of its own.
 MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0.log; [ "$$SLOT" = 1 ] && export MOLECULE_PLATFORMS=second/inventory; \
   echo "==> molecule test: $$0"; \
-  if (cd "roles/$$0" && molecule test) >"$$log" 2>&1; then echo "    $$0: passed in $$((SECONDS - began)) s"; \
-  else cat "$$log"; echo "    $$0: FAILED, see $$log"; exit 1; fi
+  if (cd "roles/$$0" && molecule test) >"$$log" 2>&1; then outcome=passed; else outcome=failed; cat "$$log"; fi; \
+  echo "    $$0: $$outcome in $$((SECONDS - began)) s, see $${log\#$$PWD/}"; \
+  printf '%s\t%s\t%s\n' "$$0" $$((SECONDS - began)) $$outcome >>build/results/molecule.tsv; [ $$outcome = passed ]
 # Points Google clients in a recipe at the rehearsal.
 REHEARSED := eval "$$($(BIN)/rehearsal env)"; export PATH="$(BIN):$$PATH"
 # Scenarios also delete what they made, which the deployer may not.
@@ -64,43 +65,46 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@$(REHEARSED); ansible-playbook site.yml
 	@$(BIN)/python -m rehearsal.demo
 
+# $(call timed,name): note in the summary how long the shell has been at it, and that it went well.
+timed = printf '%s\t%s\tpassed\n' $(1) $$((SECONDS - began)) >>build/results/lint.tsv; began=$$SECONDS
+
 .PHONY: test
-test: lint ## Every check; unit and browser tests beside the roles
-	@$(MAKE) --no-print-directory --jobs=2 test-molecule test-quick
-	@$(MAKE) --no-print-directory test-rehearsal
+test: setup ## Every check; unit and browser tests beside the roles; at the end one table of what took how long
+	@rm -rf build/results; trap '$(BIN)/python -m tests.summary' EXIT; $(MAKE) --no-print-directory lint; \
+	$(MAKE) --no-print-directory --jobs=2 test-molecule test-quick; \
+	$(MAKE) --no-print-directory test-rehearsal
 
 .PHONY: test-quick
 test-quick: setup ## Unit, contract and browser tests
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-browser
 
-
 .PHONY: lint
 lint: setup ## ruff, mypy, yamllint, ansible-lint
-	@export PATH="$(BIN):$$PATH"; \
-	echo "==> ruff"; ruff check .; ruff format --check .; \
-	echo "==> mypy"; mypy rehearsal ml module_utils/fanops/{prices,holdings,findings,guard_rules,costs,ledger,cost_report}.py; \
-	echo "==> yamllint"; yamllint --strict .; \
-	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline
+	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
+	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
+	echo "==> mypy"; mypy rehearsal ml module_utils/fanops/{prices,holdings,findings,guard_rules,costs,ledger,cost_report}.py; $(call timed,mypy); \
+	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
+	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
 
 .PHONY: test-unit
 test-unit: setup ## Unit and contract tests
-	@echo "==> unit and contract tests"; $(BIN)/pytest -q tests/unit tests/contract
+	@echo "==> unit and contract tests"; $(BIN)/pytest -q --junitxml=build/results/unit.xml tests/unit tests/contract
 
 .PHONY: test-browser
 test-browser: setup ## The page for people in headless Chromium; screenshots go to build/
 	$(call install,chromium chromium-driver)
-	@echo "==> browser tests"; $(BIN)/pytest -q tests/browser
+	@echo "==> browser tests"; $(BIN)/pytest -q --junitxml=build/results/browser.xml tests/browser
 
 .PHONY: test-molecule
 test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
-	@$(AS_OWNER); mkdir -p build/molecule; printf '%s\n' $(ROLES) | \
+	@$(AS_OWNER); mkdir -p build/molecule build/results; printf '%s\n' $(ROLES) | \
 	  xargs --max-procs=2 --process-slot-var=SLOT -I{} bash -c '$(MOLECULE_TEST)' {}
 
 .PHONY: test-rehearsal
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
-	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x -m "not long" tests/rehearsal
+	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x -m "not long" --junitxml=build/results/end-to-end.xml tests/rehearsal
 
 .PHONY: bench-training
 bench-training: setup ## Training beside the plain way: table and benchmarks/results/training.json (about an hour)

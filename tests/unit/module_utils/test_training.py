@@ -173,7 +173,11 @@ def test_what_is_missing_is_named_before_the_start(
 )
 def test_verdicts(status: dict[str, Any], state: str, reason: str, code: int | None) -> None:
     full = {"result": "success", "exit_code": "exited", "exit_status": "0", "oom_kills": 3, "ended": 138, **status}
-    assert verdict(full, {"oom_kills": 3, "started": 100.0, "timeout_seconds": 60}) == {"state": state, "reason": reason, "exit_code": code}
+    assert verdict(full, {"oom_kills": 3, "started": 100.0, "timeout_seconds": 60}) == {
+        "state": state,
+        "reason": reason,
+        "exit_code": code,
+    }
 
 
 @pytest.mark.parametrize("reason", ["out of memory", "timeout", "stopped", "interrupted", "exit code 1"])
