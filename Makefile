@@ -83,7 +83,7 @@ test-quick: setup ## Unit, contract and browser tests
 lint: setup ## ruff, mypy, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
 	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
-	echo "==> mypy"; mypy rehearsal ml module_utils/fanops/{prices,holdings,findings,guard_rules,costs,ledger,cost_report}.py; $(call timed,mypy); \
+	echo "==> mypy"; mypy rehearsal ml library .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
 	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
 

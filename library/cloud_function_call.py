@@ -118,7 +118,7 @@ from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported,
 try:
     import requests
 except ImportError:  # reported by google_module
-    requests = None
+    requests = None  # type: ignore[assignment]
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -149,7 +149,7 @@ def find_url(client: Client, params: dict[str, Any]) -> str | None:
             f"it has no address (state {function.get('state')})",
             "Deploy it again: its last deployment failed.",
         )
-    return found
+    return str(found)
 
 
 def ask(url: str, params: dict[str, Any], token: str | None) -> tuple[Any, float]:

@@ -96,6 +96,7 @@ failure:
   type: dict
 """
 
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
@@ -148,7 +149,7 @@ class ProjectServices(Resource):
 
     def update(self, current: dict[str, Any], plan: Plan) -> None:
         for part in _parts(plan.differences.options, ENABLE_AT_ONCE):
-            plan.act("enable " + ", ".join(part), lambda part=part: self._enable(part))
+            plan.act("enable " + ", ".join(part), partial(self._enable, part))
 
     def _enable(self, names: list[str]) -> None:
         attempting = f"enable {', '.join(names)} in project {self.client.project}"

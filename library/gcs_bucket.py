@@ -167,7 +167,7 @@ class Bucket(Resource):
         for page in pages:
             for bucket in page.get("items", []):
                 if bucket["name"] == name:
-                    return bucket
+                    return dict(bucket)
         if self.options["state"] == "present":
             self._refuse_foreign()
         return None

@@ -42,7 +42,8 @@ class Outcome:
     """What a module returns."""
 
     changed: bool
-    resource: dict[str, Any] | list[dict[str, Any] | None] | None
+    #: A dict, None where there is no such resource; a list of them where several were reconciled.
+    resource: Any
     plan: Plan
     warnings: list[str]
     #: Per resource: its name, what is done to it, and the actions.

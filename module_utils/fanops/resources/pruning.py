@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.fanops.client import Client
@@ -78,7 +79,7 @@ class Pruning(Resource):
     def update(self, current: dict[str, Any], plan: Plan) -> None:
         """List one deletion for each object."""
         for item in self._superfluous:
-            plan.act(f"delete {item['name']}", lambda item=item: self._delete(item))
+            plan.act(f"delete {item['name']}", partial(self._delete, item))
 
     def _delete(self, item: dict[str, Any]) -> None:
         if self._stopped or self.bucket.delete(item):
