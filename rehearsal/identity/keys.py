@@ -70,8 +70,8 @@ def sign(private_pem: str, data: bytes) -> bytes:
 
 def signed_jwt(key_id: str, private_pem: str, claims: dict[str, Any]) -> str:
     """Return `claims` as a JWT, RS256 (RFC 7515)."""
-    signer = crypt.RSASigner.from_string(private_pem, key_id)  # type: ignore[no-untyped-call]
-    encoded: bytes = jwt.encode(signer, claims)  # type: ignore[no-untyped-call]
+    signer = crypt.RSASigner.from_string(private_pem, key_id)
+    encoded: bytes = jwt.encode(signer, claims)
     return encoded.decode()
 
 
