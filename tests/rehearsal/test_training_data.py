@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training on somebody's own rows: from the controller's disk, and from a bucket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.rehearsal.conftest import Rehearsal, vm_states
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
+POINTER = "import json\nfrom google.cloud import storage\nprint(storage.Client().bucket('fanops-m4-models').blob('{}').download_as_text())"
+
+
+def write(path: Path, rows: int, *damage: str) -> None:
+    """Write a table of matches; each of `damage` is appended as a row."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    from ml import dataset
+    from ml.context import EVENTS, ZONES
+    from ml.sponsors import CLASSES
+
+    rng = np.random.default_rng(11)
+    contexts = dataset.draw_contexts(rows, rng)
+    labels = dataset.draw_labels(dataset.probabilities(contexts), rng)
+    names = ("match_minute", "score_diff", "temperature", "crowd_density")
+    table = pa.table(
+        {name: getattr(contexts, name) for name in names}
+        | {"zone": np.array(ZONES)[contexts.zone], "event": np.array(EVENTS)[contexts.event]}
+        | {"sponsor": np.array(CLASSES)[labels]}
+    )
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+        return
+    pyarrow.csv.write_csv(table, path)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in damage)
+
+
+def read(cloud: Rehearsal, name: str) -> str:
+    outcome = cloud.run("python", "-W", "ignore", "-c", POINTER.format(name))
+    return outcome.output.strip().splitlines()[-1] if outcome.code == 0 else ""
+
+
+def test_a_bad_row_is_named_and_nothing_is_published_and_a_good_file_in_the_bucket_is_trained_on(
+    cloud: Rehearsal, tmp_path: Path
+) -> None:
+    assert cloud.playbook("playbooks/provision_resources.yml").code == 0
+    before = read(cloud, "current.json")
+    write(tmp_path / "matches.csv", 2000, '31,0,21.5,0.5,"Nord","Goal","Visa"')
+    outcome = cloud.playbook("site.yml", "-e", f"training_data={tmp_path}/matches.csv")
+    line = outcome.output.strip().splitlines()[-1]
+    assert outcome.code != 0 and all(word in line for word in ("row 2001", "zone", "Nord")), outcome.output[-3000:]
+    assert read(cloud, "current.json") == before and set(vm_states(cloud)) == {"TERMINATED"}
+
+    write(tmp_path / "matches.parquet", 12_000)
+    upload = (
+        "import sys\nfrom google.cloud import storage\n"
+        "storage.Client().bucket('fanops-m4-models').blob('data/matches.parquet').upload_from_filename(sys.argv[1])"
+    )
+    uploaded = cloud.run("python", "-W", "ignore", "-c", upload, str(tmp_path / "matches.parquet"))
+    assert uploaded.code == 0, uploaded.output
+    outcome = cloud.playbook("site.yml", "-e", "training_data=gs://fanops-m4-models/data/matches.parquet")
+    assert outcome.code == 0, outcome.output[-4000:]
+    pointer = json.loads(read(cloud, "current.json"))
+    manifest = json.loads(read(cloud, f"manifests/{pointer['manifest']}.json"))
+    assert manifest["samples"] < 12_000 and "matches.parquet" in manifest["source"], manifest["source"]
+    assert set(vm_states(cloud)) == {"TERMINATED"}
