@@ -92,6 +92,18 @@ def build_parser() -> argparse.ArgumentParser:
     log.add_argument("--follow", action="store_true", help="go on showing new ones until Ctrl-C")
     log.add_argument("--output", choices=("text", "json"), default="text", help="json prints one object a line")
 
+    methods = commands.add_parser(
+        "methods",
+        help="which of Google's methods are answered here, and whether they were exercised and stayed within the schema",
+        description="From the request log since the project was created. Clean: called, every request and answer within "
+        "Google's schema, and never answered 501.",
+    )
+    methods.add_argument("--each", action="store_true", help="a line for each method, not only for each service")
+    methods.add_argument(
+        "--output", choices=("text", "json", "markdown"), default="text",
+        help="markdown prints what is implemented, as docs/fidelity.md lists it",
+    )  # fmt: skip
+
     fault = commands.add_parser("fault", help="plan trouble, and see whether it came about")
     kinds = fault.add_subparsers(dest="fault_command", required=True, metavar="COMMAND")
     add = kinds.add_parser("add", help="plan a fault, e.g. fault add compute.instances.insert 503 --nth 1")
@@ -134,6 +146,10 @@ def main(argv: list[str] | None = None) -> int:
             print_environment(settings, arguments.output, arguments.identity)
         elif arguments.command == "log":
             show_log(settings, arguments)
+        elif arguments.command == "methods":
+            from rehearsal import methods  # it loads every handler, which the other commands need not wait for
+
+            methods.run(settings, output=arguments.output, each=arguments.each, say=say)
         elif arguments.command == "permissions":
             show_permissions(settings, arguments)
         elif arguments.command == "trouble":
@@ -324,10 +340,10 @@ def describe(fault: Fault) -> str:
 def known_method(pattern: str) -> bool:
     """Whether any of Google's methods, or any endpoint of ours, matches the glob."""
     from rehearsal.discovery import Router  # loading the documents takes a while, and only this command needs them
+    from rehearsal.methods import endpoints
 
-    own = ("oauth2.token", "run.invoke", "storage.objects.insert", "cloudfunctions.upload", "compute.batch")
     ids = {method.id for document in Router().documents for method in document.methods}
-    return any(fnmatchcase(name, pattern) for name in ids.union(own))
+    return any(fnmatchcase(name, pattern) for name in ids | endpoints())
 
 
 if __name__ == "__main__":

@@ -57,6 +57,15 @@ class Entry:
         return asdict(self) | {"mutating": self.mutating}
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many requests there were for a method, how many outside Google's schema, and how many answered 501."""
+
+    requests: int = 0
+    violations: int = 0
+    not_implemented: int = 0
+
+
 class RequestLog:
     """Append-only, one row a request; safe to read from another process while the control plane writes."""
 
@@ -105,6 +114,14 @@ class RequestLog:
             ).fetchall()
         for number, *values in rows:
             yield Entry(**dict(zip(self.COLUMNS, values, strict=True)), number=number)
+
+    def counts(self) -> dict[str, Counts]:
+        """Return the counts of each method that was asked for; "" stands for requests that are for none of Google's."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT method, COUNT(*), SUM(violations != ''), SUM(status = 501) FROM requests GROUP BY method"
+            ).fetchall()
+        return {method: Counts(*numbers) for method, *numbers in rows}
 
     def close(self) -> None:
         """Release the file."""

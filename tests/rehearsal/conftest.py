@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+# What `rehearsal methods` says at the end, before the project is forgotten.
+methods: list[str] = []
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 
@@ -124,9 +126,16 @@ def cloud() -> Iterator[Rehearsal]:
     assert cloud.rehearsal("down", "--purge").code == 0
     cloud.up()
     yield cloud
+    methods.append(cloud.rehearsal("methods").output)
     assert cloud.rehearsal("down", "--purge").code == 0
     namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
     assert "rehearsal" not in namespaces, "the rehearsal left a network namespace behind"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for table in methods:
+        terminalreporter.section("what was asked of Google since the project was created")
+        terminalreporter.write_line(table)
 
 
 def recap(output: str) -> dict[str, dict[str, int]]:

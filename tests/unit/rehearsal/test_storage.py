@@ -88,6 +88,25 @@ def test_a_resumable_upload_checks_its_precondition_when_it_ends(ask: Any, bucke
     assert ask("GET", f"{API}/b/{bucket}/o/big?alt=media").get_data() == b"somebody was faster"
 
 
+def test_objects_are_read_by_range_and_listed_by_prefix_in_pages(ask: Any, control_plane: Any, bucket: str) -> None:
+    for name in ("a", "b", "runs%2F1"):
+        assert put(ask, bucket, name, b"0123").status_code == 200
+    token = control_plane.identity.access_token(control_plane.identity.owner)["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Range": "bytes=1-2"}
+    part = ask("GET", f"{API}/b/{bucket}/o/a?alt=media", headers=headers)
+    assert (part.status_code, part.get_data()) == (206, b"12")
+
+    def listed(query: str) -> tuple[list[str], list[str], str]:
+        answer = ask("GET", f"{API}/b/{bucket}/o?{query}").get_json()
+        names = [item["name"] for item in answer.get("items", [])]
+        return names, answer.get("prefixes", []), answer.get("nextPageToken", "")
+
+    assert listed("delimiter=%2F") == (["a", "b"], ["runs/"], "")
+    assert listed("prefix=runs%2F") == (["runs/1"], [], "")
+    first, _, token = listed("maxResults=2")
+    assert (first, listed(f"maxResults=2&pageToken={token}")) == (["a", "b"], (["runs/1"], [], ""))
+
+
 def test_a_missing_object_and_a_missing_bucket_say_so_as_google_does(ask: Any, bucket: str) -> None:
     missing = ask("GET", f"{API}/b/{bucket}/o/none%2Fhere").get_json()["error"]
     assert (missing["code"], missing["message"]) == (404, f"No such object: {bucket}/none/here")
