@@ -18,7 +18,6 @@ ROWS: list[list[object]] = []
 
 # Each is what a person, or an accident, may do to the project by hand.
 CHANGES = {
-    "VM deleted": "c.InstancesClient().delete(project=P, zone=Z, instance='ml-training-vm').result()",
     "VM label changed": (
         "i = c.InstancesClient(); vm = i.get(project=P, zone=Z, instance='ml-training-vm')\n"
         "i.set_labels(project=P, zone=Z, instance='ml-training-vm', instances_set_labels_request_resource="
@@ -48,6 +47,8 @@ CHANGES = {
         ".raise_for_status()"
     ),
     "release deleted": "storage.Client().get_bucket('fanops-m4-models').blob('current.json').delete()",
+    # Last: with nothing to train, none is made again.
+    "VM deleted": "c.InstancesClient().delete(project=P, zone=Z, instance='ml-training-vm').result()",
 }
 PROLOGUE = """
 import google.auth, time
