@@ -119,27 +119,27 @@ prove-rehearsal: setup ## The end-to-end tests that take too long for test
 
 .PHONY: prove-stop
 prove-stop: setup ## Kill the controller everywhere, take each guard away in turn: no VM outlives its run
-	@$(BIN)/pytest -q tests/prove/test_stop_guarantee.py
+	@$(BIN)/pytest -v tests/prove/test_stop_guarantee.py
 
 .PHONY: prove-plan
 prove-plan: setup ## From many states, what check mode predicts is what the next run does
-	@$(BIN)/pytest -q tests/prove/test_plan.py
+	@$(BIN)/pytest -v tests/prove/test_plan.py
 
 .PHONY: prove-guard
 prove-guard: setup ## Every rule of the free-tier guard: refused before any mutating call, passed when allowed
-	@$(BIN)/pytest -q tests/prove/test_guard.py
+	@$(BIN)/pytest -v tests/prove/test_guard.py
 
 .PHONY: prove-identity
 prove-identity: setup ## Every permission taken away in turn, and none unused (about 25 minutes)
-	@$(BIN)/pytest -q -x tests/prove/test_identity.py
+	@$(BIN)/pytest -v -x tests/prove/test_identity.py
 
 .PHONY: prove-trouble
 prove-trouble: setup ## Stock-outs, slow IAM, a busy first boot …: whole runs (about 35 minutes)
-	@$(BIN)/pytest -q -x tests/prove/test_trouble.py
+	@$(BIN)/pytest -v -x tests/prove/test_trouble.py
 
 .PHONY: prove-serving
 prove-serving: setup ## Every fault at every call of a publish, damaged files, load, odd input: nothing torn, nothing failed
-	@$(BIN)/pytest -q tests/prove/test_publishing.py tests/prove/test_serving.py
+	@$(BIN)/pytest -v tests/prove/test_publishing.py tests/prove/test_serving.py
 
 .PHONY: bench-serving
 bench-serving: setup ## Serving beside a no-op handler and the plain way: table and benchmarks/results/serving.json (ten minutes)
@@ -148,7 +148,7 @@ bench-serving: setup ## Serving beside a no-op handler and the plain way: table 
 
 .PHONY: prove-training
 prove-training: setup ## A million rows in 1 GiB; three guests train three million under Dask, one is killed
-	@$(BIN)/pytest -q tests/prove/test_training.py
+	@$(BIN)/pytest -v tests/prove/test_training.py
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)

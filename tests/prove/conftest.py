@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +13,12 @@ from tests.rehearsal.conftest import Rehearsal, cloud
 from tests.rehearsal.owner import Owner
 
 __all__ = ["cloud"]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed: a sweep goes on for half an hour."""
+    if report.failed:
+        print(f"\nFAILED {report.nodeid}\n{report.longreprtext[-3000:]}", file=sys.__stderr__, flush=True)
 
 
 @pytest.fixture
