@@ -111,7 +111,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-rehearsal
 prove-rehearsal: setup ## The end-to-end tests that take too long for test
@@ -149,6 +149,10 @@ bench-serving: setup ## Serving beside a no-op handler and the plain way: table 
 .PHONY: prove-training
 prove-training: setup ## A million rows in 1 GiB; three guests train three million under Dask, one is killed
 	@$(BIN)/pytest -v tests/prove/test_training.py
+
+.PHONY: prove-broken-guards
+prove-broken-guards: setup ## Break every guard in a copy of the repository: the tests that watch it turn red
+	@$(BIN)/pytest -v tests/prove/test_broken_guards.py
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)
