@@ -81,7 +81,7 @@ GUARDS = [
         f"{CLIENT}/resources/listing.py",
         "all(item_labels.get(key) == str(value)",
         "any(True or item_labels.get(key) == str(value)",
-        f"{UNIT}/modules",
+        f"{UNIT}/module_utils/test_listing.py",
     ),
     Guard(
         "secrets in metadata are not shown",
