@@ -80,10 +80,11 @@ test-quick: setup ## Unit, contract and browser tests
 	@$(MAKE) --no-print-directory test-browser
 
 .PHONY: lint
-lint: setup ## ruff, mypy, yamllint, ansible-lint
+lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
 	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
 	echo "==> mypy"; mypy rehearsal ml library .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
+	echo "==> shellcheck"; shellcheck .ci/run; $(call timed,shellcheck); \
 	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
 
