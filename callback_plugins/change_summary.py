@@ -11,7 +11,7 @@ type: aggregate
 short_description: End a run with a runbook's screen and with what was, or would be, changed at Google
 description:
   - A fact C(screen) (C(title), C(lines), C(document), C(output)) is shown as it is, without a play's decoration. With the output
-    C(json) its document is the last line, with the changes as C(drift).
+    C(json) its document is the last line, with the changes as C(drift). With C(at_once) it is shown as it comes, not at the end.
   - Collects the member C(plan) from the results of our modules, and from facts of that name.
   - A fact C(gcloud), a list of commands, is shown by a runbook as the way to do the same without it.
   - In check mode the table is the plan. What is kept is counted, not listed.
@@ -67,7 +67,11 @@ class CallbackModule(CallbackBase):
         """Collect what the result says about a resource."""
         found = result.result
         facts = found.get("ansible_facts") or {}
-        self._screen = facts.get("screen") or self._screen
+        screen = facts.get("screen") or {}
+        if screen.get("at_once"):
+            self._show_screen(screen)
+        else:
+            self._screen = screen or self._screen
         self._gcloud += [line for line in facts.get("gcloud") or [] if line not in self._gcloud]
         # A runbook that compares only: its tasks are in check mode though the play is not.
         self._compared = self._compared or (not self._check_mode and bool(result.task.check_mode) and "plan" in found)
@@ -85,15 +89,18 @@ class CallbackModule(CallbackBase):
             self._display.display(json.dumps({**self._screen["document"], "drift": drift}))
             return
         if self._screen:
-            self._display.display(self._screen["title"], color="bright blue")
-            for line in self._screen["lines"]:
-                self._display.display(f"  {line}")
+            self._show_screen(self._screen)
         if self._rows:
             self._show_changes()
         if self._gcloud and self._runbook:
             self._display.display("The same with gcloud", color="bright blue")
             for line in self._gcloud:
                 self._display.display(f"  {line}")
+
+    def _show_screen(self, screen: dict[str, Any]) -> None:
+        self._display.display(screen["title"], color="bright blue")
+        for line in screen["lines"]:
+            self._display.display(f"  {line}".rstrip())
 
     def _show_changes(self) -> None:
         title = "What this run would change" if self._check_mode else "What this run changed"

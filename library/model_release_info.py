@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: model_release_info
-short_description: Read which model release is live
+short_description: Read which model release is live, and what is in its bucket
 description:
   - Follows the pointer C(current.json) in the bucket to the manifest of the live release, and checks its digest.
   - A bucket or pointer that does not exist yet means that there is no release.
@@ -26,6 +26,10 @@ options:
     required: true
   all:
     description: Whether to return every release in the bucket too, as RV(releases).
+    type: bool
+    default: false
+  objects:
+    description: Whether to return every object in the bucket too, as RV(objects).
     type: bool
     default: false
   project:
@@ -107,6 +111,13 @@ releases:
     - {release: 3f9a…, version: 7, live: true, promoted: "2026-11-01T10:00:00+00:00", action: publish, forced: false,
        reason: passed the quality gate, created: "2026-11-01T09:59:00+00:00", code: 51d0…, data: 9b1c…, samples: 10000,
        accuracy: 0.878, size_bytes: 4700000, serving_bytes: 210000000}
+objects:
+  description: Every object in the bucket by name, with its size in bytes and when it was written.
+  returned: O(objects=true)
+  type: list
+  elements: dict
+  sample:
+    - {name: current.json, size: 812, updated: "2026-11-01T10:00:00.000Z"}
 failure:
   description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
   returned: failure
@@ -130,6 +141,7 @@ OPTIONS = {
     **SHARED_OPTIONS,
     "bucket": {"type": "str", "required": True},
     "all": {"type": "bool", "default": False},
+    "objects": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 60},
 }
 
@@ -146,12 +158,20 @@ def live_release(client: Client, name: str) -> dict[str, Any]:
     return {"release": {**read_manifest(bucket, digest), **members, "manifest_sha256": digest}, "pointer": pointer}
 
 
+def every_object(bucket: Bucket) -> list[dict[str, Any]]:
+    """{name, size, updated} of each object, by name; empty when there is no bucket yet."""
+    found = sorted(bucket.list(""), key=lambda item: str(item["name"]))
+    return [{"name": item["name"], "size": int(item["size"]), "updated": item.get("updated")} for item in found]
+
+
 def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
     with errors_reported(module):
         client, bucket = make_client(module), module.params["bucket"]
-        every = {"releases": every_release(Bucket(client, bucket))} if module.params["all"] else {}
+        every: dict[str, Any] = {"releases": every_release(Bucket(client, bucket))} if module.params["all"] else {}
+        if module.params["objects"]:
+            every["objects"] = every_object(Bucket(client, bucket))
         module.exit_json(changed=False, **live_release(client, bucket), **every)
 
 

@@ -77,7 +77,8 @@ def test_every_playbook_make_target_and_variable_in_the_documents_exists() -> No
         for path in (REPOSITORY / "inventory/group_vars/all").glob("*.yml")
         for name in yaml.safe_load(path.read_text()) or {}
     }
-    for document in ("README.md", "docs/operations.md", "docs/architecture.md", "CONTRIBUTING.md"):
+    documents = ("operations", "architecture", "presentation")
+    for document in ("README.md", *(f"docs/{name}.md" for name in documents), "CONTRIBUTING.md"):
         text = read(document)
         assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
         for playbook in re.findall(r"playbooks/([a-z_]+\.yml)", text):

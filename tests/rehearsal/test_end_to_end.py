@@ -113,6 +113,15 @@ def test_04_a_second_run_changes_nothing_and_starts_nothing(cloud: Rehearsal) ->
     assert cloud.requests(mark, "--mutating") == []
 
 
+def test_04b_the_tour_looks_into_the_vm_and_leaves_it_stopped(cloud: Rehearsal) -> None:
+    outcome = cloud.playbook("playbooks/demonstrate.yml", "-e", "language=fr")
+    assert outcome.code == 0, outcome.output[-4000:]
+    for shown in ("Python 3.10.", "git version", "fanops-train[", "arguments.py", "model.onnx", "de nouveau éteinte"):
+        assert shown in outcome.output, shown
+    assert any(name in outcome.output for name in NAMES)
+    assert cloud.status()["instances"]["fanops-rehearsal/us-central1-a/ml-training-vm"] == "TERMINATED e2-micro"
+
+
 def test_05_the_vm_is_debian_with_python310_pip_git_and_1_gib(cloud: Rehearsal) -> None:
     assert cloud.playbook("playbooks/start_vm.yml").code == 0
     graph = cloud.run("ansible-inventory", "--graph")

@@ -91,6 +91,17 @@ def test_no_pointer_is_no_release(run: RunModule) -> None:
     assert result["release"] is None and not result["changed"]
 
 
+def test_objects_are_listed_by_name_with_their_sizes(run: RunModule, google: FakeGoogle) -> None:
+    assert run("model_release_info", bucket="models", objects=True)["objects"] == []
+    publish(google)
+    result = run("model_release_info", bucket="models", objects=True)
+    assert [(item["name"], item["size"]) for item in result["objects"]] == sorted(
+        (name, len(content)) for name, content in google.objects.items()
+    )
+    assert not result["changed"] and google.mutations == []
+    assert "objects" not in run("model_release_info", bucket="models")
+
+
 def test_damaged_release_is_an_error(run: RunModule, google: FakeGoogle) -> None:
     digest = publish(google)
     google.objects[f"manifests%2F{digest}.json"] += b" "
