@@ -80,10 +80,11 @@ test-quick: setup ## Unit, contract and browser tests
 	@$(MAKE) --no-print-directory test-browser
 
 .PHONY: lint
-lint: setup ## ruff, mypy, yamllint, ansible-lint
+lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
 	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
 	echo "==> mypy"; mypy rehearsal ml library .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
+	echo "==> shellcheck"; shellcheck .ci/run; $(call timed,shellcheck); \
 	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
 
@@ -111,7 +112,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-rehearsal
 prove-rehearsal: setup ## The end-to-end tests that take too long for test
@@ -149,6 +150,10 @@ bench-serving: setup ## Serving beside a no-op handler and the plain way: table 
 .PHONY: prove-training
 prove-training: setup ## A million rows in 1 GiB; three guests train three million under Dask, one is killed
 	@$(BIN)/pytest -v tests/prove/test_training.py
+
+.PHONY: prove-broken-guards
+prove-broken-guards: setup ## Break every guard in a copy of the repository: the tests that watch it turn red
+	@$(BIN)/pytest -v tests/prove/test_broken_guards.py
 
 .PHONY: lock
 lock: ## Resolve the requirement files anew (pinned and hashed)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
     parser.add_argument("--to", required=True, metavar="gs://BUCKET", help="the bucket")
     arguments = parser.parse_args(argv)
-    # The training machine has Python 3.10 by design; its lock holds versions that run on it.
-    warnings.filterwarnings("ignore", message="You are using a non-supported Python version", category=FutureWarning)
     try:
         upload(Bucket(bucket_name(arguments.to), timeout=10, deadline=DEADLINE), arguments.run)
     except (BucketError, ValueError, OSError) as error:

@@ -13,7 +13,6 @@ import datetime
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -163,8 +162,6 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     """Return the bucket to publish to, reached once so that a wrong name or missing rights end the run at once."""
     if url is None:
         return None
-    # The training machine has Python 3.10 by design; its lock holds versions that run on it.
-    warnings.filterwarnings("ignore", message="You are using a non-supported Python version", category=FutureWarning)
     from ml.bucket import Bucket, BucketError, bucket_name
 
     try:

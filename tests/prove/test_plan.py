@@ -47,7 +47,6 @@ CHANGES = {
         ".raise_for_status()"
     ),
     "release deleted": "storage.Client().get_bucket('fanops-m4-models').blob('current.json').delete()",
-    # Last: with nothing to train, none is made again.
     "VM deleted": "c.InstancesClient().delete(project=P, zone=Z, instance='ml-training-vm').result()",
 }
 PROLOGUE = """
@@ -62,11 +61,14 @@ def settled():
     while session().get(F).json().get("state") in ("DEPLOYING", "DELETING"):
         time.sleep(0.5)
 """
-STATES: list[tuple[str, ...]] = [(), *[(name,) for name in CHANGES]]
-STATES += [
-    ("VM deleted", "release deleted"),
+# A VM that was deleted is made again only if there is something to train: that state comes last.
+STATES: list[tuple[str, ...]] = [
+    (),
+    *[(name,) for name in CHANGES if name != "VM deleted"],
     ("VM resized", "function deleted", "release deleted"),
     ("VM label changed", "firewall rule deleted", "release deleted", "soft delete switched on"),
+    ("VM deleted", "release deleted"),
+    ("VM deleted",),
 ]
 
 

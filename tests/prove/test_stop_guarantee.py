@@ -39,16 +39,16 @@ CASES = [
     Case("provisioning the project", "PLAY [Provision what", ()),
     Case("creating the VM", "TASK [training_vm : Provide | Create the VM]", (BY_GOOGLE,), new_vm=True),
     Case("waiting for its first boot", "TASK [training_vm : Connect | Read the host keys", (BY_GOOGLE,), new_vm=True),
-    Case("installing Python", "TASK [python_runtime : ", (BY_GUEST, BY_GOOGLE)),
+    Case("installing Python", "TASK [python_runtime : Packages", (BY_GUEST, BY_GOOGLE)),
     Case("copying the code", "TASK [model_training : Code |", (BY_GUEST, BY_GOOGLE)),
     Case("training", " trees, ", (BY_GUEST, BY_GOOGLE)),
     Case("stopping the VM", "TASK [training_vm : Stop | Stop the VM]", (BY_PLAY, BY_GUEST, BY_GOOGLE)),
     Case("deploying", "PLAY [Deploy the prediction", (BY_PLAY,)),
     Case("verifying", "PLAY [Verify the served", (BY_PLAY,)),
     Case("training, without Google's limit", " trees, ", (BY_GUEST,), limit=NEVER),
-    Case("installing Python, without Google's limit", "TASK [python_runtime : ", (BY_GUEST,), limit=NEVER),
+    Case("installing Python, without Google's limit", "TASK [python_runtime : Packages", (BY_GUEST,), limit=NEVER),
     Case("training, without the watchdog", " trees, ", (BY_GOOGLE,), watchdog=False),
-    Case("installing Python, without the watchdog", "TASK [python_runtime : ", (BY_GOOGLE,), watchdog=False),
+    Case("installing Python, without the watchdog", "TASK [python_runtime : Packages", (BY_GOOGLE,), watchdog=False),
 ]
 
 
@@ -95,7 +95,7 @@ def test_no_vm_outlives_its_run(cloud: Rehearsal, tmp_path: Path, case: Case) ->
         assert cloud.playbook("playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm").code == 0
     controller = Controller(cloud, tmp_path / "site.log", "site.yml", *options)
     if not case.watchdog:
-        controller.wait_for("PLAY [Train the model]" if "training" in case.where else "TASK [python_runtime : ")
+        controller.wait_for("PLAY [Train the model]" if "training" in case.where else "TASK [python_runtime : Packages")
         masked = cloud.run(
             "ansible", "training", "--become", "-m", "ansible.builtin.command", "-a", "systemctl stop fanops-watchdog"
         )

@@ -55,7 +55,7 @@ def test_a_bad_row_is_named_and_nothing_is_published_and_a_good_file_in_the_buck
     write(tmp_path / "matches.csv", 2000, '31,0,21.5,0.5,"Nord","Goal","Visa"')
     outcome = cloud.playbook("site.yml", "-e", f"training_data={tmp_path}/matches.csv")
     line = outcome.output.strip().splitlines()[-1]
-    assert outcome.code != 0 and all(word in line for word in ("row 2001", "zone", "Nord")), outcome.output[-3000:]
+    assert outcome.code != 0 and all(word in line for word in ("row 2,001", "zone", "Nord")), outcome.output[-3000:]
     assert read(cloud, "current.json") == before and set(vm_states(cloud)) == {"TERMINATED"}
 
     write(tmp_path / "matches.parquet", 12_000)

@@ -290,6 +290,16 @@ def test_no_flipped_or_torn_byte_reaches_the_model_loader(candidates, bucket, cl
     assert refused > 300  # the rest hit a part of the pointer that only people read
 
 
+def test_no_changed_byte_of_the_manifest_is_believed(candidates, bucket, client):
+    contents = stored(candidates[0], bucket, client)
+    path = manifest_path(read_pointer(bucket.read).manifest)
+    for place in range(0, len(contents[path]), len(contents[path]) // 200 or 1):
+        data = bytearray(contents[path])
+        data[place] ^= 1  # a digit becomes another: JSON as good as before
+        with pytest.raises(ReleaseError, match="has SHA-256"):
+            load_release(reader({**contents, path: bytes(data)}))
+
+
 def test_readers_never_see_a_mixture(candidates):
     """Eight readers, while a publisher goes back and forth between two releases."""
     names, contents = {}, {}

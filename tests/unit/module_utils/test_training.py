@@ -230,3 +230,15 @@ def test_a_controller_that_follows_renews_the_lease_that_the_watchdog_looks_at(t
     os.utime(lease, (1, 1))
     renew_lease(lease)
     assert lease.stat().st_mtime > 1
+
+
+@pytest.mark.parametrize(
+    ("shell", "script"),
+    [("sh", FINISH.replace("{on_end}", ":")), ("bash", WRAPPER)],
+    ids=["at the end", "around the run"],
+)
+def test_what_the_unit_runs_is_sound_shell(shell: str, script: str) -> None:
+    # SC2016 and SC2154: $0 and "$@" are the unit's, the results are systemd's.
+    command = [str(Path(sys.executable).with_name("shellcheck")), f"--shell={shell}", "--exclude=SC2154", "-"]
+    checked = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout

@@ -286,3 +286,16 @@ def test_info_of_missing_or_stopped_vm_is_no_error(run: RunModule, google: FakeG
     run("gce_instance", **FULL)
     run("gce_instance", **BARE, state="stopped")
     assert run("gce_instance_info", **BARE, host_keys=True)["host_keys"] == []
+
+
+def test_what_people_keep_in_metadata_is_not_shown(run: RunModule, vm: dict[str, Any]) -> None:
+    vm["metadata"]["items"].append({"key": "db-password", "value": "hunter2"})
+    relabelled = {**FULL, "labels": {"app": "other"}}
+    for answer in (
+        run("gce_instance_info", **BARE),
+        run("gce_instance", check=True, **relabelled),
+        run("gce_instance", **relabelled),
+        run("gce_instance", **{**FULL, "metadata": {"enable-guest-attributes": True, "ssh-keys": "you:x"}}),
+    ):
+        assert "hunter2" not in str(answer) and "db-password" in str(answer["instance"])
+    assert {"key": "db-password", "value": "hunter2"} in vm["metadata"]["items"]  # and it is still there
