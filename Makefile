@@ -17,7 +17,7 @@ MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0.log; [ "$$SLOT" = 
   echo "==> molecule test: $$0"; \
   if (cd "roles/$$0" && molecule test) >"$$log" 2>&1; then outcome=passed; else outcome=failed; cat "$$log"; fi; \
   echo "    $$0: $$outcome in $$((SECONDS - began)) s, see $${log\#$$PWD/}"; \
-  printf '%s\t%s\t%s\n' "$$0" $$((SECONDS - began)) $$outcome >>build/results/molecule.tsv; [ $$outcome = passed ]
+  printf "%s\t%s\t%s\n" "$$0" $$((SECONDS - began)) $$outcome >>build/results/molecule.tsv; [ $$outcome = passed ]
 # Points Google clients in a recipe at the rehearsal.
 REHEARSED := eval "$$($(BIN)/rehearsal env)"; export PATH="$(BIN):$$PATH"
 # Scenarios also delete what they made, which the deployer may not.

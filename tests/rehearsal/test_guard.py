@@ -142,7 +142,7 @@ def test_4_costs_are_shown_as_tables_and_as_json(cloud: Rehearsal) -> None:
     # Every run, as another client of Google's counts them; the type of the early ones is not known for sure any more.
     listed = google(
         cloud,
-        "print(sum(o.operation_type in ('insert', 'start') and not o.error.errors and '/instances/' in o.target_link\n"
+        "print(sum(o.operation_type in ('insert', 'start') and not o.error.errors and o.target_link.endswith('/ml-training-vm')\n"
         "          for o in c.ZoneOperationsClient().list(project=P, zone=Z)))",
     )
     assert len(report["runs"]) == int(listed.strip().splitlines()[-1])
