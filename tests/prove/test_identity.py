@@ -94,14 +94,14 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     play(cloud, "site.yml")
     drift(owner)
     play(cloud, "site.yml", "-e", "training_seed=7", "-e", "function_public=false")
-    play(cloud, "playbooks/rollback_release.yml")  # back to the inputs that the runs below find again
-    play(cloud, "playbooks/prune_releases.yml", "-e", "releases_kept=1", "-e", "releases_grace_hours=0")
+    play(cloud, "playbooks/rollback_release.yml")
     play(cloud, "playbooks/predict.yml", "-e", "zone=VIP")
     play(cloud, "playbooks/show_status.yml")
     play(cloud, "playbooks/show_logs.yml")
     play(cloud, "playbooks/list_releases.yml")
-    play(cloud, "playbooks/rollback_release.yml", "-e", "reason=proof")
-    play(cloud, "playbooks/promote_release.yml", "-e", "release=2", "-e", "reason=proof")
+    play(cloud, "playbooks/rollback_release.yml", "-e", "release=2", "-e", "reason=proof")
+    # Back to the inputs that the runs below find again.
+    play(cloud, "playbooks/promote_release.yml", "-e", "release=1", "-e", "reason=proof")
     play(cloud, "site.yml", "-e", "training_force=true", "-e", "training_samples=2000", "-e", "function_public=false")
     play(cloud, "playbooks/prune_releases.yml", "-e", "releases_kept=1", "-e", "releases_grace_hours=0")
     play(cloud, "playbooks/resize_vm.yml", "-e", "machine_type=e2-small", "-e", "allow_billable=true")
