@@ -108,7 +108,8 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     play(cloud, "playbooks/start_vm.yml", "-e", "vm_machine_type=e2-small", "-e", "allow_billable=true")
     assert as_deployer(cloud, COMPUTE) == 200  # what "gcloud compute ssh" asks before it connects
     play(cloud, "playbooks/stop_vm.yml")
-    (tmp_path / "requirements.txt").write_text("")
+    (tmp_path / "function").mkdir()
+    (tmp_path / "function" / "requirements.txt").write_text("")
     broken = f"prediction_function_source={tmp_path}"
     assert "missing main.py" in play(cloud, "playbooks/deploy_function.yml", "-e", broken, fine=False)
     play(cloud, "site.yml")
