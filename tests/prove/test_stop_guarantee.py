@@ -105,6 +105,7 @@ def test_no_vm_outlives_its_run(cloud: Rehearsal, tmp_path: Path, case: Case) ->
     killed = time.monotonic()
     time.sleep(3)  # what was on its way to Google arrives
     ran = "RUNNING" in vm_states(cloud)
+    assert ran or not case.by or BY_PLAY in case.by, "killed before there was anything to stop"
     wait_until_stopped(cloud, (case.limit if case.limit != NEVER else LEASE + 60) + 60)
     seconds = round(time.monotonic() - killed)
     by = stopper(cloud) if case.by else "it never ran"
