@@ -32,8 +32,11 @@ def explained(client: Client, error: GoogleApiError) -> GoogleApiError:
 
 
 def telling_line(lines: list[str]) -> str:
-    """The line of a build log that says why: the last error, else the last line that is not just a pointer."""
+    """The line that says why: the last error, else what Google's message says, else the last line that is no pointer."""
     wanted = [line for line in lines if re.search(r"\b(error|exception)\b|Error:", line, re.IGNORECASE)]
+    said = re.search(r"\band message: (.+)", lines[0])
+    if said and not wanted:
+        return said.group(1).strip()
     plain = [line for line in lines if "console.cloud.google.com" not in line]
     return (wanted or plain or lines)[-1].strip()
 

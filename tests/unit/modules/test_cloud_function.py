@@ -196,3 +196,22 @@ def test_a_function_that_cannot_serve_yet_is_asked_again_for_a_while(
     result = run("cloud_function_call", name="ask", region="r", patience=patience)
     assert bool(result.get("failed")) == fails and now[0] <= seconds
     assert not fails or "permission denied" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("message", "log", "told"),
+    [
+        ("Build failed with status: FAILURE and message: missing main.py", ["unpacked 1 files"], "missing main.py"),
+        (
+            "Build failed with status: FAILURE and message: failed",
+            ["ERROR: No matching distribution", "x"],
+            "ERROR: No matching",
+        ),
+        ("Build failed: see https://console.cloud.google.com/x", ["step 1", "step 2"], "step 2"),
+    ],
+    ids=["Google's message", "the log's error", "the log's last line"],
+)
+def test_the_line_that_tells_why_a_build_failed(message: str, log: list[str], told: str) -> None:
+    from ansible.module_utils.fanops.resources.build_failure import telling_line
+
+    assert telling_line([message, *log]).startswith(told)
