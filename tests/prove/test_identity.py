@@ -107,6 +107,7 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     play(cloud, "playbooks/resize_vm.yml", "-e", "machine_type=e2-small", "-e", "allow_billable=true")
     play(cloud, "playbooks/start_vm.yml", "-e", "vm_machine_type=e2-small", "-e", "allow_billable=true")
     assert as_deployer(cloud, COMPUTE) == 200  # what "gcloud compute ssh" asks before it connects
+    assert as_deployer(cloud, f"{VM}/serialPort") == 200  # what our message about missing host keys says to look at
     play(cloud, "playbooks/stop_vm.yml")
     (tmp_path / "function").mkdir()
     (tmp_path / "function" / "requirements.txt").write_text("")
@@ -121,7 +122,9 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
     owner.call("POST", f"{VM}/setDiskAutoDelete?autoDelete=false&deviceName=persistent-disk-0")
     owner.call("DELETE", VM)
     wait_until(lambda: cloud.status()["instances"] == {})
-    owner.call("POST", f"{COMPUTE}/regions/us-central1/addresses", {"name": "left", "labels": labels})
+    operation = owner.call("POST", f"{COMPUTE}/regions/us-central1/addresses", {"name": "left", "labels": labels})
+    # Google takes a while to delete an address, and is asked how far it is; here that is done at once.
+    assert as_deployer(cloud, f"{COMPUTE}/regions/us-central1/operations/{operation['name']}") == 200
     play(cloud, "playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
     reports = cloud.rehearsal("permissions", "--output", "json").json
     for email in (DEPLOYER, TRAINER, SERVER):
