@@ -13,7 +13,7 @@ description:
   - The SHA-256 over both is kept in the label C(content-hash). When it agrees and the function is ACTIVE, nothing is
     uploaded and nothing is built.
   - When a build fails, the error carries the lines of the build's log, and the version before keeps serving.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -12,7 +12,7 @@ description:
   - Sends a JSON object by POST and returns the answer and how long it took.
   - It first asks as anybody could. A private function refuses that, and is asked again with an ID token.
   - In check mode the function is asked too, for a question changes nothing. One that does not exist yet is skipped.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

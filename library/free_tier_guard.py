@@ -13,7 +13,7 @@ description:
   - Fails, in one line, with every violation, what it would cost a month, and how to avoid or to allow it.
   - With O(allow_billable=true) it passes, with the same findings as warnings.
   - A project whose Compute Engine API is switched off has no VM, disk or address.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -10,7 +10,7 @@ module: gce_firewall_rule
 short_description: Manage an ingress firewall rule
 description:
   - Creates, corrects or deletes a firewall rule that lets traffic in.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

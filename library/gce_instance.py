@@ -13,7 +13,7 @@ description:
   - Labels, metadata, tags, deletion protection and the external address are corrected on a running VM.
   - Machine type, run limit, service account and shielded settings can only be changed on a stopped one. On a running VM
     they are reported as RV(needs_stop) with a warning, unless O(allow_restart=true).
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

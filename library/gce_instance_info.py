@@ -11,7 +11,7 @@ short_description: Read a Compute Engine instance, its ssh host keys, its serial
 description:
   - Returns the instance, and on request the ssh host keys that the guest published as guest attributes.
   - Host keys read through the authenticated API let ssh check strictly from the first connection on.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -10,7 +10,7 @@ module: gce_leftover
 short_description: Delete a disk or a static address that a VM left behind
 description:
   - Deletes one disk or one reserved address. One that is in use is refused by Google.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -11,7 +11,7 @@ short_description: What the configuration, and what there is of it, costs
 description:
   - Reads what the project has, adds up a month of it with and without Always Free, and lists the VM's runs with their
     costs, by Google's timestamps.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

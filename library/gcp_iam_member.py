@@ -14,7 +14,7 @@ description:
   - Everything else in the policy is left as it is. A binding with a condition is another binding than one without, or
     with a condition of another title.
   - The policy is written with the etag it was read with, and read again when somebody else was faster.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

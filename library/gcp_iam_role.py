@@ -12,7 +12,7 @@ description:
   - Creates, changes or deletes a custom role, so that an account can be given exactly what it needs.
   - Give one role by O(name), or several by O(roles).
   - A role of that name that was deleted less than a week ago is undeleted, since Google keeps its name.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -10,7 +10,7 @@ module: gcp_project_services
 short_description: Enable Google APIs in a project
 description:
   - Enables the given APIs (services) that are not enabled yet. Others are left alone.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -10,7 +10,7 @@ module: gcp_service_account
 short_description: Manage a service account
 description:
   - Creates, renames or deletes a service account. It makes no keys, for programs on Google Cloud need none.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

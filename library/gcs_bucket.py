@@ -12,7 +12,7 @@ description:
   - Creates a bucket, corrects its settings, or deletes it.
   - Bucket names are shared by all of Google Cloud. A name that belongs to another project is refused, in check mode
     too.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

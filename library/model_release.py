@@ -12,7 +12,7 @@ description:
   - Swaps the pointer C(current.json) to a release that is in the bucket already, by one compare-and-swap. Nothing is
     trained.
   - Manifest and files are checked before. A lost answer is told apart from a lost race by the write-id in the pointer.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -11,7 +11,7 @@ short_description: Read which model release is live, and what is in its bucket
 description:
   - Follows the pointer C(current.json) in the bucket to the manifest of the live release, and checks its digest.
   - A bucket or pointer that does not exist yet means that there is no release.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -12,7 +12,7 @@ description:
   - Deletes manifests and files that nobody needs any more.
   - Never the live release, one of the last O(keep) that were live, anything made or used within O(grace_hours), or a
     file that one of those refers to.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

@@ -13,7 +13,7 @@ description:
     bucket) and the identities, all in one pass, and fails with every defect and the command that mends it.
   - It changes nothing. What the run mends by itself, such as APIs that are off, is no defect. What cannot be seen while an
     API is off is returned as RV(unseen), to be looked at again when it is on.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

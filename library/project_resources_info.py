@@ -13,7 +13,7 @@ description:
   - Ours is what carries all of O(labels). Firewall rules, service accounts and roles have no labels at Google, so
     those are ours by name.
   - An API that is switched off has nothing; its name is returned in RV(disabled).
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

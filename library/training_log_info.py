@@ -10,7 +10,7 @@ module: training_log_info
 short_description: Read the log of the last training run from the bucket
 description:
   - Every run leaves its log and its end in the bucket, so both can be read when the VM is stopped or gone.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full

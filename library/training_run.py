@@ -14,7 +14,7 @@ description:
     run and goes on following it.
   - A run that ended well is not started again. One that failed is.
   - An action plugin of the same name does the following. It asks this module every O(poll_seconds) seconds.
-author: FanOps
+author: FanOps (!UNKNOWN)
 attributes:
   check_mode:
     support: full
