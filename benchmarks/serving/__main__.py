@@ -245,7 +245,7 @@ def batch(folder: Path, ours: Kind, server: Server, candidate: Candidate) -> dic
     (folder / "batch.json").write_bytes(body)
     (folder / "model.onnx").write_bytes(candidate.files["model.onnx"])
     (ours.source / "batch.py").write_bytes((HERE / "batch.py").read_bytes())
-    command = [ours.python, "batch.py", folder / "model.onnx", folder / "batch.json"]
+    command: list[str | Path] = [ours.python, "batch.py", folder / "model.onnx", folder / "batch.json"]
     found: dict[str, list[float]] = json.loads(subprocess.check_output(command, cwd=ours.source))
     found["http"] = []
     for _ in range(15):
@@ -258,14 +258,14 @@ def batch(folder: Path, ours: Kind, server: Server, candidate: Candidate) -> dic
 def ratios(samples: dict[str, Any], key: str, figure: str, over: str) -> float:
     """Return the median over the turns of ours / ``over``."""
     pairs = zip(samples[key]["ours"], samples[key][over], strict=True)
-    return statistics.median(ours[figure] / other[figure] for ours, other in pairs)
+    return float(statistics.median(ours[figure] / other[figure] for ours, other in pairs))
 
 
 def table(samples: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows, in the form of the training benchmark's with a column for the no-op handler."""
 
     def middle(key: str, name: str, figure: str) -> float:
-        return statistics.median(turn[figure] for turn in samples[key][name])
+        return float(statistics.median(turn[figure] for turn in samples[key][name]))
 
     names = ("noop", "plain", "ours")
     speeds = [f"{middle('c8', name, 'rps'):,.0f}/s" for name in names]
