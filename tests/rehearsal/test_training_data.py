@@ -11,7 +11,11 @@ import pytest
 from tests.rehearsal.conftest import Rehearsal, vm_states
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
-POINTER = "import json\nfrom google.cloud import storage\nprint(storage.Client().bucket('fanops-m4-models').blob('{}').download_as_text())"
+READ = """
+import json, sys
+from google.cloud import storage
+print(json.dumps(json.loads(storage.Client().bucket("fanops-m4-models").blob(sys.argv[1]).download_as_bytes())))
+"""
 
 
 def write(path: Path, rows: int, *damage: str) -> None:
@@ -43,7 +47,8 @@ def write(path: Path, rows: int, *damage: str) -> None:
 
 
 def read(cloud: Rehearsal, name: str) -> str:
-    outcome = cloud.run("python", "-W", "ignore", "-c", POINTER.format(name))
+    """Return a JSON object of the bucket in one line, or nothing if there is none."""
+    outcome = cloud.run("python", "-W", "ignore", "-c", READ, name)
     return outcome.output.strip().splitlines()[-1] if outcome.code == 0 else ""
 
 
