@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from werkzeug.wrappers import Response
 
 from rehearsal.cloud import Cloud
+from rehearsal.object_metadata import as_google_has_it, remember_change
 from rehearsal.registry import ApiError, Body, Call, method, on_start, raw_route
 
 HOST = "storage.googleapis.com"
@@ -285,8 +286,15 @@ def delete_object(call: Call) -> Response:
     "storage.objects.patch", "storage.objects.update", permission="storage.objects.update", resource=object_resource
 )
 def patch_object(call: Call) -> Response:
-    """Change an object's metadata."""
-    return _change(call, call.params["bucket"], call.params["object"])
+    """Change an object's metadata: the generation stays, and the metageneration counts on."""
+    bucket, name = call.params["bucket"], call.params["object"]
+    with _locks[bucket]:
+        before = _check_conditions(call, bucket, name, call.params)
+        changed = _change(call, bucket, name)
+        if before is None or changed.status_code != 200:
+            return changed
+        remember_change(call.cloud.store, before, _described(call, bucket, name) or before)
+        return Response(json.dumps(_found(call, bucket, name)), mimetype="application/json")
 
 
 def _destination(call: Call) -> str:
@@ -316,10 +324,11 @@ def _read(call: Call, bucket: str, name: str) -> Response:
             # Who may not list a bucket does not learn which objects it has.
             call.cloud.identity.authorize(call.principal, "storage.objects.list", call.project, f"buckets/{bucket}")
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
-        wanted = call.params.get("generation")
-        if wanted and str(wanted) != current["generation"]:
-            raise ApiError(404, "notFound", f"No such object: {bucket}/{name}#{wanted}")
-        return _forward(call)
+        _check_generation(call, current)
+        response = _forward(call)
+        if "X-Goog-Generation" in response.headers:
+            response.headers["X-Goog-Generation"] = current["generation"]
+        return response
 
 
 def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
@@ -329,13 +338,21 @@ def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) ->
         current = _check_conditions(call, bucket, name, call.params, overwriting=overwriting)
         if current is None and not overwriting:
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
+        if current is not None:
+            _check_generation(call, current)
         return _forward(call)
+
+
+def _check_generation(call: Call, current: Body) -> None:
+    """Raise 404 where another generation is asked for than the one that there is."""
+    wanted = call.params.get("generation")
+    if wanted and str(wanted) != current["generation"]:
+        raise ApiError(404, "notFound", f"No such object: {current['bucket']}/{current['name']}#{wanted}")
 
 
 def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overwriting: bool = False) -> Body | None:
     """Return the object as it is now; raise 412 (304 for a read) where a precondition does not hold."""
-    answer = _server(call.cloud, "GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}")
-    current: Body | None = json.loads(answer.get_data()) if answer.status_code == 200 else None
+    current = _found(call, bucket, name)
     for kind in ("Generation", "Metageneration"):
         found = int(current[kind.lower()]) if current else 0
         wanted, unwanted = params.get(f"if{kind}Match"), params.get(f"if{kind}NotMatch")
@@ -353,14 +370,30 @@ def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overw
     return current
 
 
+def _found(call: Call, bucket: str, name: str) -> Body | None:
+    """Return an object's resource, or None."""
+    described = _described(call, bucket, name)
+    return as_google_has_it(call.cloud.store, described) if described else None
+
+
 # The server behind
 
 
+def _described(call: Call, bucket: str, name: str) -> Body | None:
+    answer = _server(call.cloud, "GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}")
+    found: Body | None = json.loads(answer.get_data()) if answer.status_code == 200 else None
+    return found
+
+
 def _forward(call: Call) -> Response:
-    """Send the call on as it came, less the preconditions that were checked here."""
+    """Send the call on as it came, less the preconditions and the generation, which were checked here."""
     target = call.request.headers["X-Rehearsal-Target"]
     path, _, query = target.partition("?")
-    kept = [(key, value) for key, value in parse_qsl(query, keep_blank_values=True) if key not in CONDITIONS]
+    kept = [
+        (key, value)
+        for key, value in parse_qsl(query, keep_blank_values=True)
+        if key not in (*CONDITIONS, "generation")
+    ]
     path = path.removeprefix("/resumable")
     headers = {
         name: value
@@ -377,7 +410,7 @@ def _forward(call: Call) -> Response:
     if response.mimetype == "application/json" and "alt=media" not in query:
         content = json.loads(response.get_data() or b"{}")
         for item in [content, *content.get("items", []), content.get("resource", {})]:
-            item.pop("acl", None)  # buckets here have uniform access, where Google shows none
+            as_google_has_it(call.cloud.store, item)
         response.set_data(json.dumps(content).encode())
     return response
 

@@ -52,12 +52,6 @@ def test_a_checksum_sent_with_an_upload_is_not_compared(ask: Any, control_plane:
     assert written.status_code == 200 and written.get_json()["crc32c"] == "qTxfkw=="  # what the content really has
 
 
-def test_changing_an_objects_metadata_leaves_its_metageneration(ask: Any, bucket: str) -> None:
-    for value in ("1", "2"):
-        assert ask("PATCH", f"{bucket}/o/a?ifMetagenerationMatch=1", body(metadata={"k": value})).status_code == 200
-    assert ask("GET", f"{bucket}/o/a").get_json()["metageneration"] == "1"
-
-
 def test_versioning_and_retention_are_kept_and_not_carried_out(ask: Any, bucket: str) -> None:
     before = ask("GET", f"{bucket}/o/a").get_json()["generation"]
     put(ask, "a", b"another")

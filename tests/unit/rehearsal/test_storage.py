@@ -161,3 +161,27 @@ def test_objects_and_their_metadata_survive_a_restart_of_the_storage_server(
     kept = ("generation", "metageneration", "cacheControl", "metadata", "crc32c", "contentType")
     assert {name: after.get(name) for name in kept} == {name: before.get(name) for name in kept}
     assert before["cacheControl"] == "no-store"
+
+
+def test_a_change_of_metadata_keeps_the_generation_and_counts_the_metageneration(
+    ask: Any, control_plane: Any, bucket: str
+) -> None:
+    one = f"{API}/b/{bucket}/o/a.txt"
+    made = put(ask, bucket, "a.txt", b"content").get_json()
+    for number in ("2", "3"):
+        before = int(number) - 1
+        changed = ask("PATCH", f"{one}?ifMetagenerationMatch={before}", body(metadata={"times": number}))
+        assert changed.status_code == 200
+        assert changed.get_json() == ask("GET", one).get_json()
+        shown = ask("GET", f"{API}/b/{bucket}/o").get_json()["items"][0]
+        for resource in (changed.get_json(), shown):
+            assert (resource["generation"], resource["metageneration"]) == (made["generation"], number)
+            assert resource["metadata"] == {"times": number} and resource["updated"] > made["updated"]
+    content = ask("GET", f"{one}?alt=media&generation={made['generation']}")
+    assert content.data == b"content" and content.headers["X-Goog-Generation"] == made["generation"]
+    assert ask("PATCH", f"{one}?ifMetagenerationMatch=1", body(metadata={})).status_code == 412
+    written = put(ask, bucket, "a.txt", b"another", f"&ifGenerationMatch={made['generation']}").get_json()
+    assert written["metageneration"] == "1" and written["generation"] > made["generation"]
+    assert ask("DELETE", f"{one}?generation={made['generation']}").status_code == 404
+    assert ask("DELETE", f"{one}?generation={written['generation']}").status_code == 204
+    assert [entry.violations for entry in control_plane.log.entries() if entry.violations] == []
