@@ -12,9 +12,10 @@ description:
   - Runs P(google.cloud.gcp_compute#inventory) unchanged, but lets E(GCP_PROJECT) name the project. The original has no
     environment variable for it and does not template its configuration file, so that the project id would have to
     be written into the repository.
-  - Two situations give an empty inventory with a warning instead of an error, because the playbooks can say more about
-    them than an inventory can. There are no usable credentials, or the Compute Engine API of a new project is not yet
-    enabled.
+  - Three situations give an empty inventory with a warning instead of an error, because the playbooks can say more about
+    them than an inventory can. There are no usable credentials, the Compute Engine API of a new project is not yet
+    enabled, or the account lacks the permission to list instances (which the preflight names together with all others
+    that are missing).
 options:
   plugin:
     description: The name of this plugin.
@@ -122,6 +123,8 @@ display = Display()
 
 # How Google says that a project has not enabled an API: the reason of the v1 errors and of newer ones.
 _API_DISABLED = ("accessNotConfigured", "SERVICE_DISABLED", "has not been used in project")
+# And that the account may not list: "Required 'compute.instances.list' permission for 'projects/…'".
+_PERMISSION = "compute.instances.list"
 
 
 class InventoryModule(GcpComputeInventory):
@@ -132,7 +135,7 @@ class InventoryModule(GcpComputeInventory):
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         """Add the project's instances to the inventory.
 
-        Raises AnsibleError for whatever is neither a credentials problem nor a disabled Compute Engine API.
+        Raises AnsibleError for whatever is no problem of credentials, of the permission to list, or of a disabled API.
         """
         try:
             super().parse(inventory, loader, path, cache)
@@ -144,6 +147,8 @@ class InventoryModule(GcpComputeInventory):
                 display.warning(f"No VM is listed: there is no key file {self.get_option('service_account_file')}")
             elif any(reason in str(error) for reason in _API_DISABLED):
                 display.warning("No VM is listed: the Compute Engine API of the project is not enabled yet")
+            elif _PERMISSION in str(error):
+                display.warning(f"No VM is listed: the permission {_PERMISSION} is missing")
             else:
                 raise
 

@@ -56,6 +56,6 @@ def row(
 @pytest.fixture
 def empty_project(cloud: Rehearsal) -> Rehearsal:
     """A project in which nothing was ever done."""
-    assert cloud.rehearsal("down", "--purge").code == 0
+    cloud.purge()
     cloud.up()
     return cloud

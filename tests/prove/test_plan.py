@@ -75,7 +75,7 @@ STATES: list[tuple[str, ...]] = [
 @pytest.fixture(scope="module", autouse=True)
 def figures(cloud: Rehearsal) -> Iterator[None]:
     """The first state is an empty project; the table at the end."""
-    assert cloud.rehearsal("down", "--purge").code == 0
+    cloud.purge()
     cloud.up()
     assert check_and_apply(cloud, "nothing exists")["create"] >= 9
     yield

@@ -40,7 +40,7 @@ def told(outcome: Outcome) -> str:
 def usual(cloud: Rehearsal) -> float:
     """Seconds of site.yml on an empty project without any trouble; the function's environment is built before."""
     for _ in range(2):
-        assert cloud.rehearsal("down", "--purge").code == 0
+        cloud.purge()
         cloud.up()
         outcome = cloud.playbook("site.yml")
         assert outcome.code == 0, outcome.output[-4000:]
