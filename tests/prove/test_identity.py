@@ -159,6 +159,13 @@ def site_roles() -> list[dict[str, Any]]:
     return roles
 
 
+@pytest.fixture(scope="module")
+def released(cloud: Rehearsal) -> None:
+    """A project with a release that is live: to replace it takes one permission more than to make the first."""
+    play(cloud, "site.yml")
+
+
+@pytest.mark.usefixtures("released")
 @pytest.mark.parametrize(
     ("role", "permission"),
     [(role["name"], permission) for role in site_roles() for permission in role["permissions"]],

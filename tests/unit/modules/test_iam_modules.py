@@ -185,3 +185,9 @@ def test_firewall_rule_from_nothing_to_absent(run: RunModule, google: FakeGoogle
 def test_firewall_rule_must_be_given_in_full(run: RunModule, google: FakeGoogle) -> None:
     assert "source_ranges and allowed not given" in run("gce_firewall_rule", name="ssh")["msg"]
     assert google.mutations == []
+
+
+def test_grants_that_are_null_are_no_grants(run: RunModule, google: FakeGoogle) -> None:
+    assert "role, grants" in run("gcp_iam_member", **PLACES[1], grants=None)["msg"]
+    assert run("gcp_iam_member", **PLACES[1], grants=[])["changed"] is False
+    assert google.calls == []
