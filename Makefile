@@ -140,11 +140,11 @@ prove-guard: setup ## Every rule of the free-tier guard: refused before any muta
 
 .PHONY: prove-identity
 prove-identity: setup ## Every permission taken away in turn, and none unused (about 25 minutes)
-	@$(BIN)/pytest -v -x tests/prove/test_identity.py
+	@$(BIN)/pytest -v tests/prove/test_identity.py
 
 .PHONY: prove-trouble
 prove-trouble: setup ## Stock-outs, slow IAM, a busy first boot …: whole runs (about 35 minutes)
-	@$(BIN)/pytest -v -x tests/prove/test_trouble.py
+	@$(BIN)/pytest -v tests/prove/test_trouble.py
 
 .PHONY: prove-serving
 prove-serving: setup ## Every fault at every call of a publish, damaged files, load, odd input: nothing torn, nothing failed
