@@ -87,6 +87,21 @@ def test_every_playbook_make_target_and_variable_in_the_documents_exists() -> No
         assert asked <= variables, f"{document}: {asked - variables}"
 
 
+def test_every_make_target_and_role_is_documented() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    assert targets == set(re.findall(r"`make ([a-z-]+)`", read("CONTRIBUTING.md")))
+    assert set(ROLES) <= set(re.findall(r"^\| `([a-z_]+)` \|", read("docs/architecture.md"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "inventory/group_vars").rglob("*.yml")), ids=lambda p: p.stem)
+def test_every_variable_of_a_person_is_explained_where_it_is_set(path: Path) -> None:
+    # What follows hands them on to roles, whose argument_specs explain theirs.
+    own = re.split(r"^# --- (?:role|module)", path.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
+    for paragraph in re.split(r"\n\s*\n", own):
+        names = re.findall(r"^([a-z]\w*):", paragraph, re.MULTILINE)
+        assert not names or re.search(r"^# \S", paragraph, re.MULTILINE), f"{path.name}: {names} without a comment"
+
+
 def test_no_lock_file_names_an_index_and_every_pin_is_hashed() -> None:
     for path in [*(REPOSITORY / "requirements").glob("*.txt"), REPOSITORY / "ml/function/requirements.txt"]:
         text = path.read_text()
