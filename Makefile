@@ -69,13 +69,14 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 timed = printf '%s\t%s\tpassed\n' $(1) $$((SECONDS - began)) >>build/results/lint.tsv; began=$$SECONDS
 
 .PHONY: test
-test: setup ## Every check; unit and browser tests beside the roles; at the end one table of what took how long
-	@rm -rf build/results; trap '$(BIN)/python -m tests.summary' EXIT; $(MAKE) --no-print-directory lint; \
+test: setup ## Every check; lint, unit and browser tests beside the roles; at the end one table of what took how long
+	@rm -rf build/results; trap '$(BIN)/python -m tests.summary' EXIT; \
 	$(MAKE) --no-print-directory --jobs=2 test-molecule test-quick; \
 	$(MAKE) --no-print-directory test-rehearsal
 
 .PHONY: test-quick
-test-quick: setup ## Unit, contract and browser tests
+test-quick: setup ## Lint, unit, contract and browser tests
+	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-unit
 	@$(MAKE) --no-print-directory test-browser
 
