@@ -178,7 +178,10 @@ def test_3_without_any_one_permission_the_training_fails_naming_it(
         wanted | {"permissions": [p for p in wanted["permissions"] if (wanted["name"], p) != (role, permission)]}
         for wanted in site_roles()
     ]
-    changed = {"project_foundation_roles": smaller, "training_force": True, "iam_patience_seconds": 5}
+    # Another seed makes another release: what is in the bucket already is not written again.
+    pairs = [(kept["name"], held) for kept in site_roles() for held in kept["permissions"]]
+    seed = 100 + pairs.index((role, permission))
+    changed = {"project_foundation_roles": smaller, "training_seed": seed, "iam_patience_seconds": 5}
     outcome = cloud.playbook("site.yml", "-e", json.dumps(changed))
     line = outcome.output.strip().splitlines()[-1]
     row(f"{role}: {permission}", outcome.code, permission in line, f"{outcome.seconds:.0f} s")
