@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-import rehearsal.storage as storage
+import rehearsal.storage.buckets as buckets
 
 API = "https://storage.googleapis.com/storage/v1"
 UPLOAD = "https://storage.googleapis.com/upload/storage/v1"
@@ -35,10 +35,10 @@ def put(ask: Any, bucket: str, name: str, data: bytes, query: str = "") -> Any:
 
 
 def test_a_bucket_of_another_project_is_neither_created_nor_read(ask: Any, control_plane: Any) -> None:
-    storage.own_a_bucket_elsewhere(control_plane)
-    created = ask("POST", f"{API}/b?project=fanops-rehearsal", body(name=storage.FOREIGN_BUCKET))
+    buckets.own_a_bucket_elsewhere(control_plane)
+    created = ask("POST", f"{API}/b?project=fanops-rehearsal", body(name=buckets.FOREIGN_BUCKET))
     assert created.status_code == 409 and "not available" in created.get_json()["error"]["message"]
-    assert ask("GET", f"{API}/b/{storage.FOREIGN_BUCKET}").status_code == 403
+    assert ask("GET", f"{API}/b/{buckets.FOREIGN_BUCKET}").status_code == 403
 
 
 def test_a_bucket_keeps_what_it_was_given_and_is_patched_by_merge(ask: Any, bucket: str) -> None:

@@ -7,9 +7,8 @@ changed is remembered here, under the generation that the server behind has made
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from rehearsal.registry import Body
+from rehearsal.storage.server import timestamp
 from rehearsal.store import Store
 
 KIND = "storage.objects.changed"
@@ -35,6 +34,6 @@ def remember_change(store: Store, before: Body, after: Body) -> None:
         "behind": after["generation"],
         "generation": before["generation"],
         "metageneration": str(int(before["metageneration"]) + 1),
-        "updated": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "updated": timestamp(),
     }
     store.put(KIND, _key(after), change)
