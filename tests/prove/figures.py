@@ -25,7 +25,7 @@ def record(heading: str, command: str, text: str) -> None:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return a Markdown table; a bar in a cell is no border."""
-    rows = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
+    lines += [f"| {' | '.join(row)} |" for row in cells]
     return "\n".join(lines)
