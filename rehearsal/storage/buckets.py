@@ -60,6 +60,7 @@ def insert_bucket(call: Call) -> Body:
                 409, "conflict", "Your previous request to create the named bucket succeeded and you already own it."
             )
         resource = _new_bucket(call.cloud, call.project, name, location, body)
+        _write_int64(resource)
         call.cloud.store.put("buckets", name, {"project": call.project, "resource": resource})
     ask_server(call.cloud, "POST", f"/storage/v1/b?project={call.project}", json.dumps({"name": name}).encode())
     return resource
@@ -122,6 +123,7 @@ def patch_bucket(call: Call) -> Body:
         resource: Body = known["resource"]
         check_metageneration(call.params, int(resource["metageneration"]))
         _merge(resource, call.body)
+        _write_int64(resource)
         resource["metageneration"] = str(int(resource["metageneration"]) + 1)
         resource["etag"], resource["updated"] = etag(int(resource["metageneration"])), timestamp()
         if "softDeletePolicy" in call.body:
@@ -187,6 +189,13 @@ def get_storage_layout(call: Call) -> Body:
     resource = known_bucket(call)["resource"]
     layout = {name: resource[name] for name in ("location", "locationType")}
     return {"kind": "storage#storageLayout", "bucket": call.params["bucket"], **layout}
+
+
+def _write_int64(resource: Body) -> None:
+    """Google takes these as numbers too (its own Python client sends them so), and answers with strings."""
+    for member, name in (("softDeletePolicy", "retentionDurationSeconds"), ("retentionPolicy", "retentionPeriod")):
+        if name in resource.get(member, {}):
+            resource[member][name] = str(resource[member][name])
 
 
 def _merge(target: Body, patch: Body) -> None:

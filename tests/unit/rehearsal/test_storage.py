@@ -54,6 +54,18 @@ def test_a_bucket_keeps_what_it_was_given_and_is_patched_by_merge(ask: Any, buck
     assert stale.status_code == 412
 
 
+def test_a_retention_that_was_sent_as_a_number_is_answered_as_a_string(
+    ask: Any, control_plane: Any, bucket: str
+) -> None:
+    # google-cloud-storage sends numbers.
+    changed = ask("PATCH", f"{API}/b/{bucket}", body(softDeletePolicy={"retentionDurationSeconds": 604800}))
+    assert changed.get_json()["softDeletePolicy"]["retentionDurationSeconds"] == "604800"
+    policy = {"retentionPolicy": {"retentionPeriod": 60}}
+    made = ask("POST", f"{API}/b?project=fanops-rehearsal", body(name="models-2", location="us-east1", **policy))
+    assert made.get_json()["retentionPolicy"]["retentionPeriod"] == "60"
+    assert [entry.violations for entry in control_plane.log.entries() if entry.violations] == []
+
+
 @pytest.mark.parametrize("query", ["&ifGenerationMatch=0", "&ifGenerationMatch=12345"])
 def test_a_write_whose_precondition_fails_changes_nothing(ask: Any, bucket: str, query: str) -> None:
     assert put(ask, bucket, "current.json", b"one").status_code == 200
