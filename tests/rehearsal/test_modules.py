@@ -82,9 +82,10 @@ LIVES = {
         | {"role": "roles/storage.objectViewer"},
         first={},
         then={},  # a grant is there or not
-        refused={"resource_type": "bucket", "resource": "module-test-models", "role": "roles/storage.objectViewer"}
-        | {"member": f"serviceAccount:nobody@{PROJECT}.iam.gserviceaccount.com"},
-        words="nobody",
+        # An account that does not exist is refused as well, but waited for: a new one may not be visible yet.
+        refused={"resource_type": "bucket", "resource": "module-test-nowhere", "role": "roles/storage.objectViewer"}
+        | {"member": MEMBER},
+        words="module-test-nowhere",
         missing="resource_type",
         needs=[ACCOUNT, BUCKET],
     ),
