@@ -20,6 +20,7 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to change.
+extends_documentation_fragment: [google_api]
 options:
   name:
     description: The function's name.
@@ -39,29 +40,6 @@ options:
       - Give more right after its account was granted access, for a grant can take minutes to count.
     type: int
     default: 10
-  project:
-    description:
-      - The Google Cloud project id.
-      - The environment variable E(GCP_PROJECT) is used where the option is not set.
-    type: str
-    required: true
-  auth_kind:
-    description:
-      - Where the credentials come from. V(application) means application default credentials.
-      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
-        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
-    type: str
-    choices: [application, serviceaccount, accesstoken]
-  service_account_file:
-    description:
-      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
-      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
-    type: path
-  access_token:
-    description:
-      - An OAuth access token, for O(auth_kind=accesstoken).
-      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
-    type: str
   timeout:
     description: Longest wait, in seconds, for one operation at Google's side.
     type: int

@@ -21,104 +21,12 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to change.
+extends_documentation_fragment: [cost_configuration, google_api]
 options:
-  configuration:
-    description: What the site's variables ask for, as far as it can cost money.
-    type: dict
-    required: true
-    suboptions:
-      vm_name:
-        description: The training VM's name.
-        type: str
-        required: true
-      zone:
-        description: The training VM's zone.
-        type: str
-        required: true
-      fallback_zones:
-        description: Zones that the VM may be in instead.
-        type: list
-        elements: str
-        default: []
-      machine_type:
-        description: Its machine type.
-        type: str
-        default: e2-micro
-      resizes:
-        description: Whether a running VM is about to get that machine type, so that the one it has does not count.
-        type: bool
-        default: false
-      disk_type:
-        description: The type of its boot disk.
-        type: str
-        default: pd-standard
-      disk_size_gb:
-        description: The size of its boot disk, in GB as Google counts disks (GiB).
-        type: int
-        default: 30
-      workers:
-        description: Further VMs of a training on several machines.
-        type: int
-        default: 0
-      bucket:
-        description: The bucket of the releases.
-        type: str
-        required: true
-      bucket_location:
-        description: Its location. A bucket that exists is judged by where it is.
-        type: str
-        default: us-central1
-      bucket_storage_class:
-        description: Its default storage class.
-        type: str
-        default: STANDARD
-      soft_delete_seconds:
-        description: For how long it keeps deleted objects.
-        type: int
-        default: 0
-      function_min_instances:
-        description: Instances of the function that are kept warm.
-        type: int
-        default: 0
-      function_memory:
-        description: Memory of an instance of the function, such as V(512Mi).
-        type: str
-        default: 512Mi
-  prices:
-    description: Path of the price file (pricing/google_cloud.yml of this repository).
-    type: path
-    required: true
   allow_billable:
     description: Whether costs are meant.
     type: bool
     default: false
-  project:
-    description:
-      - The Google Cloud project id.
-      - The environment variable E(GCP_PROJECT) is used where the option is not set.
-    type: str
-    required: true
-  auth_kind:
-    description:
-      - Where the credentials come from. V(application) means application default credentials.
-      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
-        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
-    type: str
-    choices: [application, serviceaccount, accesstoken]
-  service_account_file:
-    description:
-      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
-      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
-    type: path
-  access_token:
-    description:
-      - An OAuth access token, for O(auth_kind=accesstoken).
-      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
-    type: str
-  timeout:
-    description: Longest wait, in seconds, for one operation at Google's side.
-    type: int
-    default: 300
 """
 
 EXAMPLES = r"""

@@ -20,6 +20,7 @@ attributes:
   diff_mode:
     support: full
     description: Returns what differs, before and after.
+extends_documentation_fragment: [google_api]
 options:
   bucket:
     description: The bucket of the releases.
@@ -54,29 +55,6 @@ options:
     description: Memory of an instance of the function, such as V(512Mi).
     type: str
     default: 512Mi
-  project:
-    description:
-      - The Google Cloud project id.
-      - The environment variable E(GCP_PROJECT) is used where the option is not set.
-    type: str
-    required: true
-  auth_kind:
-    description:
-      - Where the credentials come from. V(application) means application default credentials.
-      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
-        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
-    type: str
-    choices: [application, serviceaccount, accesstoken]
-  service_account_file:
-    description:
-      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
-      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
-    type: path
-  access_token:
-    description:
-      - An OAuth access token, for O(auth_kind=accesstoken).
-      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
-    type: str
   timeout:
     description: Longest wait, in seconds, for one operation at Google's side.
     type: int

@@ -35,38 +35,6 @@ SHARED_OPTIONS: dict[str, Any] = {
     "timeout": {"type": "int", "default": 300},
 }
 
-#: The documentation of SHARED_OPTIONS. Modules beside a playbook cannot use a doc fragment without extra
-#: configuration, so each repeats this text; a unit test keeps them equal.
-SHARED_DOCUMENTATION = """\
-  project:
-    description:
-      - The Google Cloud project id.
-      - The environment variable E(GCP_PROJECT) is used where the option is not set.
-    type: str
-    required: true
-  auth_kind:
-    description:
-      - Where the credentials come from. V(application) means application default credentials.
-      - The environment variable E(GCP_AUTH_KIND) is used where the option is not set. Without either, a given
-        O(service_account_file) or O(access_token) decides, and V(application) is the rest.
-    type: str
-    choices: [application, serviceaccount, accesstoken]
-  service_account_file:
-    description:
-      - Path of a service account's JSON key, for O(auth_kind=serviceaccount).
-      - The environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used where the option is not set.
-    type: path
-  access_token:
-    description:
-      - An OAuth access token, for O(auth_kind=accesstoken).
-      - The environment variable E(GCP_ACCESS_TOKEN) is used where the option is not set.
-    type: str
-  timeout:
-    description: Longest wait, in seconds, for one operation at Google's side.
-    type: int
-    default: {timeout}
-"""
-
 #: Seconds a "this API is disabled" answer is taken for "enabled a moment ago, not everywhere yet".
 PATIENCE_AFTER_ENABLING = 45.0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,14 @@ def collection(tmp_path: Path) -> Path:
     root = tmp_path / COLLECTION
     shutil.copytree(ROOT / "library", root / "plugins/modules", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "module_utils", root / "plugins/module_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "doc_fragments", root / "plugins/doc_fragments")
+    fragments = "|".join(path.stem for path in (ROOT / "doc_fragments").glob("*.py"))
     for path in (root / "plugins").rglob("*.py"):
-        path.write_text(path.read_text(encoding="utf-8").replace(HERE, THERE), encoding="utf-8")
+        text = path.read_text(encoding="utf-8").replace(HERE, THERE)
+        # in a collection, a fragment goes by its full name
+        extends = re.compile(r"^extends_documentation_fragment: .*", re.MULTILINE)
+        text = extends.sub(lambda line: re.sub(rf"\b({fragments})\b", r"fanops.m4.\1", line[0]), text)
+        path.write_text(text, encoding="utf-8")
     (root / "meta").mkdir()
     (root / "meta/runtime.yml").write_text("---\nrequires_ansible: '>=2.19.0'\n", encoding="utf-8")
     (root / "galaxy.yml").write_text("namespace: fanops\nname: m4\nversion: 1.0.0\n", encoding="utf-8")
