@@ -16,7 +16,7 @@ from rehearsal.faults import Faults
 from rehearsal.guests import Guests
 from rehearsal.identity import Identity
 from rehearsal.images import Images
-from rehearsal.metadata import MetadataServer
+from rehearsal.metadata.server import MetadataServer
 from rehearsal.network import Network
 from rehearsal.registry import REGISTRY
 from rehearsal.requestlog import RequestLog

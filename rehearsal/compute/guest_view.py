@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rehearsal.compute import links, projects, records, validation
 from rehearsal.compute.networks import RANGES
 from rehearsal.compute.records import Record, Ref
-from rehearsal.metadata import MetadataView
+from rehearsal.metadata.view import MetadataView
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud

@@ -22,7 +22,7 @@ from rehearsal.functions import addresses
 from rehearsal.functions.build import ENVIRONMENT, WORKSPACE, environment_folder, source_folder
 from rehearsal.functions.names import from_key
 from rehearsal.identity import CLOUD_PLATFORM
-from rehearsal.metadata import MetadataView
+from rehearsal.metadata.view import MetadataView
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from rehearsal.metadata import MetadataServer, MetadataView
-from rehearsal.metadata_tree import to_camel, to_kebab
+from rehearsal.metadata.server import MetadataServer
+from rehearsal.metadata.tree import to_camel, to_kebab
+from rehearsal.metadata.view import MetadataView
 from rehearsal.settings import Settings
 
 EMAIL = "m4-trainer@p.iam.gserviceaccount.com"
