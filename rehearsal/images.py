@@ -13,24 +13,22 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.containers import Containers, image_home
 from rehearsal.guest import bootstrap, recipe
-from rehearsal.podman import ContainerError, Podman, unmount_below
+from rehearsal.image_builder import ImageBuilder, Progress
+from rehearsal.podman import ContainerError, Podman
 from rehearsal.python_mirror import PythonMirror
 
 if TYPE_CHECKING:
     from rehearsal.settings import Settings
-
-Progress = Callable[[str], None]
 
 GUEST_PACKAGES = (
     "apt-utils",
@@ -89,6 +87,7 @@ class Images:
         self.containers = containers
         self.home = image_home(settings)
         self.podman = Podman(self.home)
+        self.builder = ImageBuilder(self.home, self.podman)
         self.mirror = PythonMirror(settings)
 
     # -- what there is ---------------------------------------------------------------------------------------------------
@@ -161,80 +160,22 @@ class Images:
             self.mirror.prepare(say)
         base = self._base(wanted)
         if base is None or not self._image_exists(base["image"]):
-            base = self._build_base(family, wanted, say)
+            base = self.builder.base(
+                wanted.suite,
+                wanted.packages,
+                family,
+                f"localhost/rehearsal/base-{family}:{self._base_key(wanted)[:12]}",
+                say,
+            )
+            _write_json(self._marker("base", wanted.suite, self._base_key(wanted)), base)
         key = self._key(wanted, base)
         image, marker = self._reference(family, key), self._marker("image", family, key)
         if not (marker.exists() and self._image_exists(image)):
             say("adding trust store, settings and agent" if wanted.systemd else "adding trust store and settings")
-            self._customise(image, base["image"], self._recipe(wanted, base))
+            self.builder.customise(image, base["image"], self._recipe(wanted, base))
             _write_json(marker, {"image": image})
             say("ready")
         return image
-
-    def _build_base(self, family: str, wanted: Family, say: Progress) -> dict[str, Any]:
-        main, security = bootstrap.mirrors(bootstrap.apt_sources())
-        target = self.home / "build" / family
-        self._discard(target)
-        target.mkdir(parents=True)
-        log = self.home / f"{family}.debootstrap.log"
-        try:
-            failure: Exception | None = None
-            for mirror in [*main, ""] if len(main) != 1 else main:
-                say(f"debootstrap of {wanted.suite}" + (f" from {mirror}" if mirror else ""))
-                try:
-                    rootfs = target / f"rootfs{len(list(target.iterdir()))}"
-                    bootstrap.debootstrap(
-                        wanted.suite, rootfs, wanted.packages, mirror, self.home / "debs" / wanted.suite, log, say
-                    )
-                    break
-                except bootstrap.BootstrapError as error:
-                    failure = failure or error
-            else:
-                raise failure or bootstrap.BootstrapError(f"no mirror for {wanted.suite}")
-            sources = bootstrap.sources_list(mirror, security, wanted.suite) if mirror else ""
-            _clean(rootfs)
-            say("importing the base")
-            image = f"localhost/rehearsal/base-{family}:{self._base_key(wanted)[:12]}"
-            self._import(rootfs, image)
-        finally:
-            self._discard(target)
-        record = {"image": image, "sources_list": sources}
-        _write_json(self._marker("base", wanted.suite, self._base_key(wanted)), record)
-        return record
-
-    def _import(self, rootfs: Path, image: str) -> None:
-        tar = subprocess.Popen(
-            ["tar", "--create", "--numeric-owner", "--xattrs", "--directory", str(rootfs), "."],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        with (
-            tar,
-            self.podman.popen(
-                "import", "-", image, stdin=tar.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            ) as importing,
-        ):
-            assert tar.stdout and tar.stderr  # noqa: S101  (given by PIPE)
-            tar.stdout.close()
-            said = importing.communicate()[1]
-            problem = tar.stderr.read()
-        if tar.returncode or importing.returncode:
-            raise ContainerError(f"importing {image} failed: {(said or problem).decode(errors='replace').strip()}")
-
-    def _customise(self, image: str, base: str, wanted: recipe.Recipe) -> None:
-        container = "build-" + image.rpartition("/")[2].replace(":", "-")
-        self.podman.call(
-            "create", "--name", container, "--replace", "--pull", "never", "--network", "none", base, "/bin/true"
-        )
-        try:
-            root = Path(self.podman.text("mount", container))
-            apply(wanted, root)
-            changes = [f"--change=ENV {key}={value}" for key, value in wanted.environment.items()]
-            self.podman.call("umount", container)
-            self.podman.call("commit", "--quiet", "--format", "docker", *changes, container, image)
-        finally:
-            self.podman.call("umount", "--force", container, check=False)
-            self.podman.call("rm", "--force", "--ignore", container, check=False)
 
     # -- names and places ------------------------------------------------------------------------------------------------
 
@@ -284,66 +225,6 @@ class Images:
         with (self.home / f"{family}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-    def _discard(self, folder: Path) -> None:
-        # An interrupted debootstrap leaves /proc mounted in its tree.
-        unmount_below(folder)
-        if folder.exists():
-            shutil.rmtree(folder)
-
-
-def apply(wanted: recipe.Recipe, root: Path) -> None:
-    """Put a recipe's files into the tree at `root` and run what Debian needs run for them."""
-    for name, (mode, content) in wanted.files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(mode)
-    for name, source in wanted.folders.items():
-        shutil.copytree(source, root / name, symlinks=True, dirs_exist_ok=True)
-    _chroot(root, "update-ca-certificates", "--fresh")
-    # Each guest gets its own identity at its first boot.
-    (root / "etc/machine-id").write_text("", encoding="utf-8")
-    (root / "var/lib/dbus/machine-id").unlink(missing_ok=True)
-    if wanted.enabled:
-        _chroot(root, "groupadd", "--force", "--system", "google-sudoers")
-        _chroot(root, "systemctl", "enable", *wanted.enabled)
-        _chroot(root, "systemctl", "set-default", "multi-user.target")
-        for unit in wanted.masked:
-            link = root / "etc/systemd/system" / unit
-            link.unlink(missing_ok=True)
-            link.symlink_to("/dev/null")
-        # Without a kernel log to read, rsyslog's module for it fails at every boot.
-        syslog = root / "etc/rsyslog.conf"
-        text = syslog.read_text(encoding="utf-8")
-        syslog.write_text(text.replace('\nmodule(load="imklog")', '\n#module(load="imklog")'), encoding="utf-8")
-
-
-def _clean(rootfs: Path) -> None:
-    for pattern in (
-        "var/cache/apt/archives/*.deb",
-        "etc/ssh/ssh_host_*",
-        "var/log/*.log",
-        "var/lib/apt/lists/*_Packages",
-    ):
-        for path in rootfs.glob(pattern):
-            path.unlink()
-    for name in ("etc/hostname", "etc/resolv.conf"):
-        (rootfs / name).unlink(missing_ok=True)
-
-
-def _chroot(root: Path, *command: str) -> None:
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        ["/usr/sbin/chroot", str(root), *command],
-        capture_output=True,
-        text=True,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split()[-40:])
-        raise ContainerError(f"{' '.join(command[:2])} in the new image failed: {said}")
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
