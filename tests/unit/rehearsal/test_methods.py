@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rehearsal import cli, methods
+from rehearsal.cli import faults
 
 PROJECT = "https://cloudresourcemanager.googleapis.com/v1/projects/fanops-rehearsal"
 
@@ -73,5 +74,5 @@ def test_without_any_request_nothing_is_exercised(
 
 
 def test_a_fault_can_be_planned_for_what_no_discovery_document_describes() -> None:
-    assert all(cli.known_method(name) for name in methods.endpoints())
-    assert not cli.known_method("functions.call")
+    assert all(faults.known_method(name) for name in methods.endpoints())
+    assert not faults.known_method("functions.call")

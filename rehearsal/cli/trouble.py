@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rehearsal import trouble
+from rehearsal.cli.output import say
 from rehearsal.compute import catalogue, limits
 from rehearsal.compute.projects import KIND as PROJECTS
 from rehearsal.identity.policies import DELAYS
@@ -157,9 +158,10 @@ def add_parser(commands: Any) -> None:
     listing.add_argument("--output", choices=("text", "json"), default="text")
     clear = kinds.add_parser("clear", help="clear all knobs, or those named")
     clear.add_argument("knobs", nargs="*", type=knob_name, metavar="KNOB", help=", ".join(KNOBS))
+    parser.set_defaults(run=run)
 
 
-def run(settings: Settings, arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Carry out one `rehearsal trouble` command."""
     store = Store(settings.home / "state.sqlite")
     if arguments.trouble_command == "set":
@@ -175,6 +177,7 @@ def run(settings: Settings, arguments: argparse.Namespace, say: Callable[[str], 
     else:
         for name, entry in listing(store).items():
             say(f"{name:<16}{describe(entry['set']):<44}met {entry['met']} times")
+    return 0
 
 
 def set_knob(store: Store, arguments: argparse.Namespace, project: str) -> None:
