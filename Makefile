@@ -12,10 +12,11 @@ export UV_SYSTEM_CERTS ?= true
 # Guests are podman system containers, their images are made with debootstrap.
 APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-client ca-certificates curl python3-venv git make
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
+SCENARIO ?= default
 # One scenario, with its output kept, and shown only where it failed. Two run at a time; the second has platforms of its own.
-MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0.log; [ "$$SLOT" = 1 ] && export MOLECULE_PLATFORMS=second/inventory; \
-  echo "==> molecule test: $$0"; \
-  if (cd "roles/$$0" && molecule test) >"$$log" 2>&1; then outcome=passed; else outcome=failed; cat "$$log"; fi; \
+MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0-$(SCENARIO).log; [ "$$SLOT" = 1 ] && export MOLECULE_PLATFORMS=second/inventory; \
+  echo "==> molecule test: $$0, $(SCENARIO)"; \
+  if (cd "roles/$$0" && molecule test --scenario-name $(SCENARIO)) >"$$log" 2>&1; then outcome=passed; else outcome=failed; cat "$$log"; fi; \
   echo "    $$0: $$outcome in $$((SECONDS - began)) s, see $${log\#$$PWD/}"; \
   printf "%s\t%s\t%s\n" "$$0" $$((SECONDS - began)) $$outcome >>build/results/molecule.tsv; [ $$outcome = passed ]
 # Points Google clients in a recipe at the rehearsal.
@@ -121,7 +122,11 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+
+.PHONY: prove-roles
+prove-roles: ## Every role again, with options that change what it does
+	@$(MAKE) --no-print-directory test-molecule SCENARIO=alternative
 
 .PHONY: prove-rehearsal
 prove-rehearsal: setup ## The end-to-end tests that take too long for test

@@ -41,6 +41,9 @@ def test_every_default_of_a_role_is_specified_and_every_role_is_whole(role: str)
         "meta/argument_specs.yml",
         "molecule/default/molecule.yml",
         "molecule/default/verify.yml",
+        "molecule/alternative/molecule.yml",
+        "molecule/alternative/converge.yml",
+        "molecule/alternative/verify.yml",
     ):
         assert (folder / part).exists(), f"{role} has no {part}"
     specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]
