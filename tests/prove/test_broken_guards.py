@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,21 @@ class Guard:
     tests: str
 
 
+# Every rule of the free-tier guard is taken off the list of rules.
+RULES = re.findall(
+    r'^@rule\("(.+)"\)$', (REPOSITORY / CLIENT / "guard_rules.py").read_text(encoding="utf-8"), re.MULTILINE
+)
 GUARDS = [
+    *(
+        Guard(
+            f"the free-tier guard refuses: {name}",
+            f"{CLIENT}/guard_rules.py",
+            f'@rule("{name}")\n',
+            "",
+            f"{UNIT}/module_utils/test_guard_rules.py",
+        )
+        for name in RULES
+    ),
     Guard(
         "the watchdog lets a run within its limit be",
         WATCHDOG,
@@ -99,14 +114,14 @@ GUARDS = [
     ),
     Guard(
         "an ended run is not called late",
-        f"{CLIENT}/training.py",
+        f"{CLIENT}/training_outcome.py",
         "(over_time or code is None)",
         "True",
         f"{UNIT}/module_utils/test_training.py",
     ),
     Guard(
         "the kernel's kill is called one",
-        f"{CLIENT}/training.py",
+        f"{CLIENT}/training_outcome.py",
         'status["oom_kills"] > record.get("oom_kills", 0)',
         "False",
         f"{UNIT}/module_utils/test_training.py",

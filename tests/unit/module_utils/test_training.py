@@ -17,10 +17,9 @@ from ansible.module_utils.fanops.training import (
     WRAPPER,
     TrainingError,
     TrainingRun,
-    failure_message,
     renew_lease,
-    verdict,
 )
+from ansible.module_utils.fanops.training_outcome import failure_message, verdict
 
 OPTIONS: dict[str, Any] = {
     "run_id": "abc",
