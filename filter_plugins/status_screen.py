@@ -125,7 +125,7 @@ def _release(release: Facts | None, now: str) -> Facts | None:
         return None
     metrics = release.get("metrics") or {}
     accuracy = f"{metrics['accuracy']:.2%}" if "accuracy" in metrics else "unknown"
-    if "ceiling" in metrics:
+    if metrics.get("ceiling") is not None:  # not known of somebody's own rows
         accuracy += f" (best possible {metrics['ceiling']:.2%})"
     age = (_time(now) - _time(release["created"])).total_seconds()
     return {

@@ -58,6 +58,8 @@ def screen(**facts: Any) -> str:
         ({"vm": STOPPED, "history": [event("the guest")]}, "by itself (its watchdog, or somebody on it)"),
         ({"vm": STOPPED, "history": [event("Google")]}, "by Google (run limit or schedule)"),
         ({"vm": STOPPED, "history": [event("Google"), event("me@x"), event("z@x", failed=True)]}, "by me@x"),
+        # of somebody's own rows nobody knows the best possible
+        ({"vm": None, "release": RELEASE | {"metrics": {"accuracy": 0.8779, "ceiling": None}}}, "accuracy 87.79%\nfunction"),
         ({"vm": None, "release": RELEASE}, "3, made 2026-11-24T10:00:00Z (2:00:00 ago), accuracy 87.79% (best possible"),
         (
             {
