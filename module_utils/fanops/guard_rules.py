@@ -129,6 +129,8 @@ def _describe(disk: Disk) -> str:
 
 
 def _delete(disk: Disk) -> str:
+    if disk.users:  # Google deletes no disk that is in use, be its VM stopped
+        return f'delete {disk.users[0]} with it if nobody needs it ("gcloud compute instances delete {disk.users[0]} --zone={disk.zone}")'
     return f'delete it if nobody needs it ("gcloud compute disks delete {disk.name} --zone={disk.zone}")'
 
 

@@ -58,6 +58,14 @@ REFUSED: list[tuple[str, dict[str, Any], Holdings, str, str]] = [
     ("disk-region", {}, having(disks=(DISK, Disk("data", "europe-west1-b", "pd-standard", 10))), "0.40", "delete data"),
     # 20 GB over
     ("disk-size", {"disk_size_gb": 50}, Holdings(), "0.80", "vm_disk_size_gb to 30"),
+    # 30 + 30 GB: 30 over, by a disk that goes with its VM only
+    (
+        "disk-total",
+        {},
+        having(disks=(DISK, Disk("data", ZONE, "pd-standard", 30, users=("other-vm",)))),
+        "1.20",
+        "instances delete other-vm",
+    ),
     # 30 + 15 + 5 GB: 20 over
     (
         "disk-total",
