@@ -5,12 +5,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from rehearsal.identity.custom_roles import ROLE_ID, STAGES, Role, check_permissions
+from rehearsal.identity.custom_roles import (
+    ORGANISATION_ONLY,
+    ROLE_ID,
+    STAGES,
+    Role,
+    check_permissions,
+    known_permissions,
+)
 from rehearsal.identity.policies import decoded
 from rehearsal.identity.resources import project_of
 from rehearsal.registry import ApiError, Call, method
 
 R = "iam.projects.roles."
+PROJECTS = "//cloudresourcemanager.googleapis.com/projects/"
 FIELDS = ("title", "description", "includedPermissions", "stage")
 
 
@@ -127,3 +135,28 @@ def undelete(call: Call) -> dict[str, Any]:
     if not role.get("deleted"):
         raise ApiError(400, "failedPrecondition", f"The role {name} is not deleted.", status="FAILED_PRECONDITION")
     return call.cloud.identity.custom_roles.put(name, {key: value for key, value in role.items() if key != "deleted"})
+
+
+@method("iam.permissions.queryTestablePermissions")
+def query_testable_permissions(call: Call) -> dict[str, Any]:
+    """List, page by page, what a project's custom role can carry; gcloud asks before it makes one."""
+    given = call.body.get("fullResourceName", "")
+    if not given.startswith(PROJECTS):
+        raise ApiError(400, "badRequest", f"Invalid full resource name: {given}.")
+    project = _project(call, f"projects/{given.removeprefix(PROJECTS)}", "resourcemanager.projects.get")
+    names = sorted(known_permissions() | ORGANISATION_ONLY)
+    token, size = call.body.get("pageToken") or "0", int(call.body.get("pageSize") or 100)
+    if not token.isdigit() or not 0 < size <= 1000:
+        raise ApiError(400, "badRequest", "Invalid page token or page size.")
+    begin, end = int(token), int(token) + size
+    services = call.cloud.identity.services
+    page: dict[str, Any] = {"permissions": []}
+    for name in names[begin:end]:
+        permission: dict[str, Any] = {"name": name, "stage": "GA"}
+        if name in ORGANISATION_ONLY:
+            permission["customRolesSupportLevel"] = "NOT_SUPPORTED"
+        api = f"{name.partition('.')[0]}.googleapis.com"
+        if services.known(api) and not services.is_enabled(project, api):
+            permission["apiDisabled"] = True
+        page["permissions"].append(permission)
+    return page | ({"nextPageToken": str(end)} if end < len(names) else {})

@@ -63,6 +63,25 @@ def test_an_impossible_role_is_refused(ask: Any, role_id: str, permissions: list
     post(ask, ROLES, {"roleId": role_id, "role": {"includedPermissions": permissions}}, status=400)
 
 
+def test_what_a_role_can_carry_is_listed_page_by_page(ask: Any) -> None:
+    url = "https://iam.googleapis.com/v1/permissions:queryTestablePermissions"
+    body: dict[str, Any] = {"fullResourceName": f"//cloudresourcemanager.googleapis.com/projects/{OWN}", "pageSize": 50}
+    found: dict[str, Any] = {}
+    while True:
+        page = post(ask, url, body)
+        assert len(page["permissions"]) <= 50 and not found.keys() & {each["name"] for each in page["permissions"]}
+        found |= {each["name"]: each for each in page["permissions"]}
+        if "nextPageToken" not in page:
+            break
+        body["pageToken"] = page["nextPageToken"]
+    assert found["storage.objects.get"] == {"name": "storage.objects.get", "stage": "GA"}
+    assert found["resourcemanager.projects.list"]["customRolesSupportLevel"] == "NOT_SUPPORTED"
+    assert (
+        set(found) - custom_roles.ORGANISATION_ONLY == custom_roles.known_permissions() - custom_roles.ORGANISATION_ONLY
+    )
+    post(ask, url, body | {"fullResourceName": "projects/elsewhere"}, status=400)
+
+
 def test_a_custom_role_gives_what_it_carries_as_long_as_it_exists(control_plane: Any, ask: Any) -> None:
     identity = control_plane.identity
     post(ask, IAM, {"accountId": "m4-trainer"})
