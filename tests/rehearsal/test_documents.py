@@ -85,6 +85,8 @@ def test_what_the_rehearsal_is_asked_for_is_answered(cloud: Rehearsal) -> None:
     commands = re.findall(r"^\| `rehearsal ([^`]+)` \|", text, re.MULTILINE)
     assert len(commands) >= 8
     for command in sorted(commands, key=lambda text: text.startswith("down")):
+        if command.startswith("up"):
+            cloud.rehearsal("down")
         outcome = cloud.rehearsal(*shlex.split(command))
         planned_and_not_met = command == "fault check"
         assert outcome.code == (1 if planned_and_not_met else 0), f"rehearsal {command}\n{outcome.output}"
