@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,92 +31,16 @@ import numpy as np
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
+from benchmarks.serving.contenders import ROOT, SAMPLES, Kind, environment, prepare
 from ml import dataset
-from ml.bucket import Bucket
-from ml.candidates import make_candidate
-from ml.forest import assemble
-from ml.gate import Proof
-from ml.growth import Threads, grow_forest
-from ml.progress import Log
-from ml.publishing import publish
 from ml.releases import Candidate
-from ml.sources import Synthetic
 from tests.faulty_storage import storage_server
 from tests.running_function import Server, lay_out, running_function
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "serving.json"
-SAMPLES, SEED = 10_000, 42  # of the release, and of the plain way's forest: what site.yml trains by default
 ROWS = 10_000
 CONTEXT = json.dumps({"zone": "VIP", "event": "Goal", "match_minute": 78, "temperature": 31}).encode()
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One of the three servers: its folder of code and its Python."""
-
-    name: str
-    source: Path
-    python: Path
-
-
-def environment(name: str, lock: Path, python: str) -> Path:
-    """Return the Python of a virtual environment that holds exactly what ``lock`` pins."""
-    folder = ROOT / ".cache" / "serving" / name
-    uv = str(Path(sys.executable).with_name("uv"))
-    if not (folder / "bin" / "python").exists():
-        subprocess.run([uv, "venv", "-q", "--python", python, folder], check=True)
-    variables = {**os.environ, "VIRTUAL_ENV": str(folder)}
-    subprocess.run([uv, "pip", "sync", "-q", "--require-hashes", "--compile-bytecode", lock], env=variables, check=True)
-    return folder / "bin" / "python"
-
-
-PLAIN_TRAINING = """
-import sys, joblib, numpy as np, pandas as pd
-from sklearn.ensemble import RandomForestClassifier
-columns = ["match_minute", "score_diff", "temperature", "crowd_density", "zone", "event"]
-table = pd.read_csv(sys.argv[1], keep_default_na=False)
-features = pd.get_dummies(table[columns], columns=["zone", "event"])
-forest = RandomForestClassifier(n_estimators=100, random_state=42).fit(features, table["sponsor"])
-joblib.dump(forest, "plain.joblib"); joblib.dump(list(features.columns), "plain_columns.joblib")
-"""
-
-
-def prepare(folder: Path, client: Client, plain: Kind) -> Candidate:
-    """Train both models on the same rows, and put them into the bucket."""
-    log = Log(sys.stderr)
-    client.create_bucket("models")
-    source = Synthetic(SAMPLES, SEED)
-    jobs = os.cpu_count() or 1
-    trees, _ = grow_forest(source, SEED, Threads(jobs), log)
-    candidate, _ = make_candidate(assemble(trees), source, jobs, log)
-    candidate.facts["fingerprint"] = {"fingerprint": "benchmark"}
-    publish(Bucket("models", client), candidate, prove=lambda files, facts: Proof(0, 0, 0))
-    write_csv(folder / "rows.csv")
-    subprocess.run([plain.python, "-c", PLAIN_TRAINING, "rows.csv"], cwd=folder, check=True)
-    for name in ("plain.joblib", "plain_columns.joblib"):
-        client.bucket("models").blob(name).upload_from_filename(str(folder / name))
-    return candidate
-
-
-def write_csv(path: Path) -> None:
-    """Write the rows that the release was trained on as a table."""
-    import csv
-
-    from ml.context import EVENTS, ZONES
-    from ml.features import COLUMNS
-    from ml.sponsors import CLASSES
-
-    features, labels = dataset.partition(SEED, 0, SAMPLES)
-    zones = [COLUMNS.index(f"zone_{zone}") for zone in ZONES]
-    events = [COLUMNS.index(f"event_{event}") for event in EVENTS[1:]]
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["match_minute", "score_diff", "temperature", "crowd_density", "zone", "event", "sponsor"])
-        for row, label in zip(features, labels, strict=True):
-            event = EVENTS[1 + int(row[events].argmax())] if row[events].any() else EVENTS[0]
-            writer.writerow([*map(float, row[:4]), ZONES[int(row[zones].argmax())], event, CLASSES[label]])
 
 
 @contextmanager
