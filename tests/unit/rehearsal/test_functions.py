@@ -318,6 +318,60 @@ def test_the_older_and_the_newer_run_api_agree_on_the_service(ask: Any, create: 
     assert ask("GET", RUN.format(2) + ":getIamPolicy").get_json()["bindings"][0]["members"] == ["allUsers"]
 
 
+def test_both_generations_and_both_run_apis_list_what_there_is(ask: Any, create: Any) -> None:
+    create()
+    regions = ask("GET", LOCATION.rpartition("/")[0]).get_json()["locations"]
+    assert regions == ask("GET", LOCATION.rpartition("/")[0].replace("/v2/", "/v1/")).get_json()["locations"]
+    assert "us-central1" in {region["locationId"] for region in regions}
+    for region in ("us-central1", "-"):
+        parent = RUN.partition("/locations/")[0] + f"/locations/{region}/services"
+        assert [found["uri"] for found in ask("GET", parent.format(2)).get_json()["services"]] == [URI]
+        assert [found["status"]["url"] for found in ask("GET", parent.format(1)).get_json()["items"]] == [URI]
+    elsewhere = RUN.partition("/locations/")[0] + "/locations/us-east1/services"
+    assert ask("GET", elsewhere.format(2)).get_json() == {}
+    # gcloud looks for functions of the first generation before those of the second
+    older = LOCATION.replace("/v2/", "/v1/").replace("us-central1", "-")
+    assert ask("GET", f"{older}/functions").get_json() == {}
+    in_namespace = "https://run.googleapis.com/apis/serving.knative.dev/v1/namespaces/fanops-rehearsal/services"
+    assert ask("GET", f"{in_namespace}/hello").get_json()["status"]["url"] == URI
+    assert ask("GET", f"{in_namespace}/other").status_code == 404
+    operations = ask("GET", f"{LOCATION}/operations").get_json()["operations"]
+    assert [operation["done"] for operation in operations] == [True]
+
+
+def test_a_function_and_its_service_have_policies_of_their_own(ask: Any, create: Any) -> None:
+    create()
+    function, service = f"{LOCATION}/functions/hello", RUN.format(1)
+    viewer = {"role": "roles/cloudfunctions.viewer", "members": [f"serviceAccount:{SERVER}"]}
+    assert (
+        ask("POST", f"{function}:setIamPolicy", json.dumps({"policy": {"bindings": [viewer]}}).encode()).status_code
+        == 200
+    )
+    assert ask("GET", f"{function}:getIamPolicy").get_json()["bindings"] == [viewer]
+    assert "bindings" not in ask("GET", f"{service}:getIamPolicy").get_json()
+    asked = ["cloudfunctions.functions.get", "run.services.get", "iam.serviceAccounts.getAccessToken"]
+    for resource in (function, service):
+        held = ask("POST", f"{resource}:testIamPermissions", json.dumps({"permissions": asked}).encode()).get_json()
+        assert held["permissions"] == asked[:2]  # the last is one that even owners lack
+
+
+def test_a_source_may_lie_in_a_bucket_that_the_build_may_read(cloud: Any, ask: Any, storage_server: Any) -> None:
+    storage = "https://storage.googleapis.com"
+    files = archive({"main.py": MAIN, "requirements.txt": "functions-framework\n"})
+    ask("POST", f"{storage}/storage/v1/b?project=fanops-rehearsal", b'{"name": "sources-1"}')
+    ask("POST", f"{storage}/upload/storage/v1/b/sources-1/o?uploadType=media&name=hello.zip", files)
+
+    def deployed(name: str) -> dict[str, Any]:
+        source = {"storageSource": {"bucket": "sources-1", "object": name}}
+        config = {"runtime": "python313", "entryPoint": "hello", "source": source}
+        body = {"buildConfig": config, "serviceConfig": {"serviceAccountEmail": SERVER}}
+        function = name.partition(".")[0]
+        return wait(ask, ask("POST", f"{LOCATION}/functions?functionId={function}", json.dumps(body).encode()))
+
+    assert deployed("hello.zip")["response"]["state"] == "ACTIVE"
+    assert "gs://sources-1/other.zip does not exist" in deployed("other.zip")["error"]["message"]
+
+
 def test_a_function_that_exists_is_not_created_again(ask: Any, create: Any) -> None:
     create()
     assert create()["error"]["code"] == 6

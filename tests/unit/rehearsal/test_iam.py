@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from google.auth import jwt
 
 from rehearsal.identity import roles
 from rehearsal.registry import ApiError
@@ -48,6 +49,8 @@ def test_a_service_account_lives_from_create_to_delete_and_back(ask: Any, traine
     assert (again.status_code, again.get_json()["error"]["status"]) == (409, "ALREADY_EXISTS")
     body = {"serviceAccount": {"displayName": "New"}, "updateMask": "displayName"}
     assert ask("PATCH", f"{IAM}/{TRAINER}", json.dumps(body).encode()).get_json()["displayName"] == "New"
+    older = ask("PUT", f"{IAM}/{TRAINER}", b'{"displayName": "Newer"}').get_json()
+    assert (older["displayName"], older["uniqueId"]) == ("Newer", found["uniqueId"])
     assert ask("DELETE", f"{IAM}/{TRAINER}").status_code == 200
     assert ask("GET", f"{IAM}/{TRAINER}").status_code == 404
     back = post(ask, f"{IAM}/{found['uniqueId']}:undelete", {})
@@ -60,7 +63,7 @@ def test_an_impossible_account_id_is_refused(ask: Any, account_id: str) -> None:
     assert post(ask, IAM, {"accountId": account_id}).status_code == 400
 
 
-def test_a_key_works_until_it_is_deleted(ask: Any, trainer: str) -> None:
+def test_a_key_is_shown_once_and_listed_until_it_is_deleted(ask: Any, trainer: str) -> None:
     answer = post(ask, f"{IAM}/{trainer}/keys", {}).get_json()
     document = json.loads(base64.b64decode(answer["privateKeyData"]))
     assert document["client_email"] == trainer
@@ -171,6 +174,17 @@ def test_impersonation_takes_a_role_that_even_an_owner_does_not_have(
     certificates = ask("GET", f"https://www.googleapis.com/robot/v1/metadata/x509/{email}", headers={}).get_json()
     public: Any = x509.load_pem_x509_certificate(certificates[signed["keyId"]].encode()).public_key()
     public.verify(base64.b64decode(signed["signedBlob"]), b"blob", padding.PKCS1v15(), hashes.SHA256())
+    signed = post(ask, f"{CREDENTIALS}/{trainer}:signJwt", {"payload": json.dumps({"sub": trainer})}).get_json()
+    assert jwt.decode(signed["signedJwt"], certs=certificates, verify=False)["sub"] == trainer
+    head, _, signature = signed["signedJwt"].rpartition(".")
+    public.verify(base64.urlsafe_b64decode(signature + "=="), head.encode(), padding.PKCS1v15(), hashes.SHA256())
+    assert post(ask, f"{CREDENTIALS}/{trainer}:signJwt", {"payload": "no claims"}).status_code == 400
+    assert ask("POST", f"{IAM}/{trainer}:getIamPolicy", b"{}").get_json()["bindings"] == [creator]
+
+
+def test_nothing_is_above_a_project(ask: Any) -> None:
+    answer = post(ask, f"{PROJECT}:getAncestry", {}).get_json()
+    assert answer == {"ancestor": [{"resourceId": {"type": "project", "id": OWN}}]}
 
 
 def test_who_may_not_look_learns_nothing_about_what_exists(control_plane: Any, ask: Any, trainer: str) -> None:

@@ -127,6 +127,18 @@ def test_a_missing_object_and_a_missing_bucket_say_so_as_google_does(ask: Any, b
     )
 
 
+def test_what_may_be_done_with_a_bucket_and_where_it_is(ask: Any, bucket: str) -> None:
+    policy = ask("GET", f"{API}/b/{bucket}/iam").get_json()
+    assert policy["resourceId"] == f"projects/_/buckets/{bucket}"
+    asked = "?permissions=storage.objects.get&permissions=iam.serviceAccounts.getAccessToken"
+    assert ask("GET", f"{API}/b/{bucket}/iam/testPermissions{asked}").get_json()["permissions"] == [
+        "storage.objects.get"
+    ]
+    assert ask("GET", f"{API}/b/{bucket}/storageLayout").get_json()["location"] == "US-CENTRAL1"
+    listed = ask("GET", f"{API}/b?project=fanops-rehearsal").get_json()["items"]
+    assert [found["name"] for found in listed] == [bucket]
+
+
 def test_a_bucket_with_objects_is_not_deleted(ask: Any, bucket: str) -> None:
     put(ask, bucket, "a", b"A")
     assert ask("DELETE", f"{API}/b/{bucket}").status_code == 409

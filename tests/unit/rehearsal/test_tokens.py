@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import urlencode
 
 import google.auth.transport
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import crypt, jwt
 from google.oauth2 import id_token, service_account
 
@@ -156,3 +159,56 @@ def test_tokeninfo_says_whose_a_token_is(control_plane: Any) -> None:
     found = control_plane.dispatch("GET", host, f"{path}?access_token={token}", {}, b"").get_json()
     assert (found["email"], found["scope"]) == (identity.deployer, SCOPE)
     assert control_plane.dispatch("GET", host, f"{path}?access_token=x", {}, b"").status_code == 400
+
+
+def test_a_key_and_its_account_are_disabled_and_enabled(control_plane: Any, ask: Any) -> None:
+    accounts = "https://iam.googleapis.com/v1/projects/fanops-rehearsal/serviceAccounts"
+    email = ask("POST", accounts, b'{"accountId": "m4-trainer"}').get_json()["email"]
+    made = ask("POST", f"{accounts}/{email}/keys", b"{}").get_json()
+    trainers = json.loads(base64.b64decode(made["privateKeyData"]))
+    name = f"{accounts}/{email}/keys/{trainers['private_key_id']}"
+
+    def works() -> bool:
+        return bool(exchange(control_plane, assertion(trainers)).status_code == 200)
+
+    def certificates() -> Any:
+        return ask("GET", f"https://www.googleapis.com/robot/v1/metadata/x509/{email}", headers={}).get_json()
+
+    assert works() and trainers["private_key_id"] in certificates()
+    for switched in (name, f"{accounts}/{email}"):
+        assert ask("POST", f"{switched}:disable", b"{}").status_code == 200
+        assert ask("GET", switched).get_json()["disabled"] is True
+        assert not works()
+        assert ask("POST", f"{switched}:enable", b"{}").status_code == 200
+        assert "disabled" not in ask("GET", switched).get_json()
+        assert works()
+    public = ask("GET", f"{name}?publicKeyType=TYPE_X509_PEM_FILE").get_json()["publicKeyData"]
+    assert base64.b64decode(public).decode() == certificates()[trainers["private_key_id"]]
+    assert ask("DELETE", name).status_code == 200
+    assert not works()
+
+
+def test_public_keys_are_the_same_as_certificates_and_as_web_keys(control_plane: Any, ask: Any) -> None:
+    email = control_plane.identity.deployer
+    for pem, web in (
+        ("oauth2/v1/certs", "oauth2/v3/certs"),
+        (f"robot/v1/metadata/x509/{email}", f"service_accounts/v1/jwk/{email}"),
+    ):
+        certificates = ask("GET", f"https://www.googleapis.com/{pem}", headers={}).get_json()
+        found = ask("GET", f"https://www.googleapis.com/{web}", headers={}).get_json()["keys"]
+        assert certificates.keys() == {key["kid"] for key in found} and found
+        for key in found:
+            numbers = x509.load_pem_x509_certificate(certificates[key["kid"]].encode()).public_key().public_numbers()
+            assert isinstance(numbers, rsa.RSAPublicNumbers)
+            modulus = int.from_bytes(base64.urlsafe_b64decode(key["n"] + "=="), "big")
+            assert (modulus, key["kty"], key["alg"]) == (numbers.n, "RSA", "RS256")
+
+
+def test_a_token_says_who_it_is_until_it_is_revoked(control_plane: Any, ask: Any) -> None:
+    token = control_plane.identity.access_token(control_plane.identity.deployer)["access_token"]
+    url = "https://openidconnect.googleapis.com/v1/userinfo"
+    assert ask_with(control_plane, token, url).get_json()["email"] == control_plane.identity.deployer
+    revoke = "https://oauth2.googleapis.com/revoke?token="
+    assert ask("POST", revoke + token, headers={}).status_code == 200
+    assert ask_with(control_plane, token, url).status_code == 401
+    assert ask("POST", revoke + token, headers={}).get_json()["error"] == "invalid_token"
