@@ -41,6 +41,8 @@ def hello(request):
         os._exit(1)
     if request.path == "/slow":
         time.sleep(3)
+    if request.path == "/large":
+        return "x" * (int(request.args["bytes"]))
     return {"version": VERSION, "path": request.full_path, "body": request.get_json(silent=True),
             "authorization": request.headers.get("Authorization", ""), "variable": os.environ.get("COLOUR", "")}
 """
@@ -295,6 +297,16 @@ def test_a_request_that_takes_too_long_ends_with_504(ask: Any, create: Any) -> N
     create(timeoutSeconds=1)
     publish(ask)
     assert call(ask, f"{URI}/slow").status_code == 504
+
+
+def test_requests_and_answers_beyond_32_mebibytes_are_refused(ask: Any, create: Any) -> None:
+    create()
+    publish(ask)
+    sizes = [call(ask, f"{URI}/large?bytes=1", body=b"x" * (32 * 2**20 + more)).status_code for more in (0, 1)]
+    assert sizes == [200, 413]
+    assert len(call(ask, f"{URI}/large?bytes={32 * 2**20}").get_data()) == 32 * 2**20
+    refused = call(ask, f"{URI}/large?bytes={32 * 2**20 + 1}")
+    assert refused.status_code == 500 and "too large" in refused.get_data(as_text=True)
 
 
 def test_no_more_requests_at_once_than_instances(

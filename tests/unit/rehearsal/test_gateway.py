@@ -42,6 +42,16 @@ def test_an_unknown_field_is_refused_before_the_handler_runs(ask: Any, control_p
     assert last(control_plane).violations.startswith("request:")
 
 
+@pytest.mark.parametrize(("query", "status"), [("true", 200), ("True", 200), ("FALSE", 200), ("None", 400), ("1", 400)])
+def test_a_boolean_is_one_in_any_case_and_nothing_else_is(ask: Any, query: str, status: int) -> None:
+    # gcloud sends True; google.cloud's modules send None for what was not given.
+    roles = "https://iam.googleapis.com/v1/projects/fanops-rehearsal/roles"
+    answer = ask("GET", f"{roles}?showDeleted={query}")
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.get_json()["error"]["message"] == f"Invalid value '{query}' for parameter 'showDeleted'."
+
+
 def test_an_answer_outside_the_schema_is_recorded(
     ask: Any, control_plane: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,14 @@ def test_a_key_is_shown_once_and_listed_until_it_is_deleted(ask: Any, trainer: s
     assert "keys" not in ask("GET", f"{IAM}/{trainer}/keys?keyTypes=USER_MANAGED").get_json()
 
 
+def test_an_account_has_ten_keys_at_most(ask: Any, trainer: str) -> None:
+    for _ in range(10):
+        assert post(ask, f"{IAM}/{trainer}/keys", {}).status_code == 200
+    refused = post(ask, f"{IAM}/{trainer}/keys", {})
+    assert (refused.status_code, refused.get_json()["error"]["status"]) == (400, "FAILED_PRECONDITION")
+    assert len(ask("GET", f"{IAM}/{trainer}/keys?keyTypes=USER_MANAGED").get_json()["keys"]) == 10
+
+
 def test_a_policy_is_written_only_over_the_one_that_was_read(ask: Any, trainer: str) -> None:
     policy = post(ask, f"{PROJECT}:getIamPolicy", {}).get_json()
     assert len(base64.b64decode(policy["etag"])) == 8
