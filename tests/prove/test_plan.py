@@ -176,3 +176,17 @@ def test_what_is_predicted_is_what_is_done(cloud: Rehearsal, state: tuple[str, .
         outcome = cloud.run("python", "-c", f"{PROLOGUE}{CHANGES[name]}\nsettled()", **by_hand)
         assert outcome.code == 0, f"{name}: {outcome.output}"
     check_and_apply(cloud, ", ".join(state) or "as deployed")
+
+
+def test_workers_that_live_for_one_run_are_predicted(cloud: Rehearsal) -> None:
+    arguments = ["-e", "training_workers=1", "-e", "training_samples=20000", "-e", "allow_billable=true"]
+    mark = cloud.mark()
+    planned = changes(cloud, "--check", "--diff", *arguments)
+    mutating = len(cloud.requests(mark, "--mutating"))
+    done = changes(cloud, *arguments)
+    equal = planned == done and mutating == 0
+    counts = [sum(change == kind for change in planned.values()) for kind in ("create", "update", "delete")]
+    ROWS.append(["a worker asked for, for one run", *counts, mutating, "yes" if equal else "NO"])
+    assert equal, (planned, done)
+    assert planned["instance ml-training-worker-1"] == "create"
+    assert list(cloud.status()["instances"]) == ["fanops-rehearsal/us-central1-a/ml-training-vm"]
