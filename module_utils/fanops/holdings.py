@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.fanops.client import basename
-from ansible.module_utils.fanops.prices import memory_mib
+from ansible.module_utils.fanops.memory import memory_bytes
 
 Resource = dict[str, Any]
 #: A VM in one of these is not billed (its disks and static addresses are).
@@ -40,7 +40,7 @@ class Wanted:
     def of(cls, options: dict[str, Any]) -> Wanted:
         """From the option ``configuration``; ValueError for a memory that is none."""
         values = {key: value for key, value in options.items() if key not in ("function_memory", "fallback_zones")}
-        memory, zones = memory_mib(options["function_memory"]), tuple(options["fallback_zones"])
+        memory, zones = memory_bytes(options["function_memory"]) // 2**20, tuple(options["fallback_zones"])
         return cls(**values, function_memory_mib=memory, fallback_zones=zones)
 
     def owns(self, found: Vm | Disk) -> bool:

@@ -32,14 +32,6 @@ def region_of(zone: str) -> str:
     return re.sub(r"-[a-z]$", "", zone.lower())
 
 
-def memory_mib(text: str) -> int:
-    """A function's memory (``512Mi``, ``1G``) in MiB; ValueError for anything else."""
-    match = re.fullmatch(r"([1-9]\d*)(M|Mi|G|Gi)", text)
-    if not match:
-        raise ValueError(f"{text!r} is no amount of memory such as 512Mi or 1Gi")
-    return int(match[1]) * (GIB_IN_MIB if match[2].startswith("G") else 1)
-
-
 class Prices:
     """The price file. ``document`` is its content as YAML gives it; ValueError names what is missing or no number."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.fanops.client import Client
 from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.memory import memory_bytes
 from ansible.module_utils.fanops.reconciler import Plan, Resource
 from ansible.module_utils.fanops.releases import (
     HISTORY,
@@ -131,12 +132,18 @@ class LiveRelease(Resource):
             for name in ("columns", "classes")
             if manifest.get(name) != live.get(name)
         ]
-        needed, given = manifest.get("memory", {}).get("serving_bytes"), size_in_bytes(self.options["function_memory"])
+        needed, given = manifest.get("memory", {}).get("serving_bytes"), self._function_memory()
         if needed is None:
             refusals.append("its memory was never measured")
         elif needed > given:
             refusals.append(f"serving it takes {needed / 2**20:.0f} MiB, the function has {given / 2**20:.0f} MiB")
         return refusals
+
+    def _function_memory(self) -> int:
+        try:
+            return memory_bytes(self.options["function_memory"])
+        except ValueError as error:
+            raise GoogleApiError("read function_memory", f"{error}", "Give a size such as 512Mi or 1Gi.") from error
 
     def _next(self, current: dict[str, Any], write_id: str) -> dict[str, Any]:
         manifest = read_manifest(self.bucket, self._digest)
@@ -211,15 +218,6 @@ def resolve(bucket: Bucket, pointer: dict[str, Any], name: str, attempting: str)
     if len(found) != 1:
         raise GoogleApiError(attempting, f"{len(found)} releases have a digest that begins like this", LIST)
     return str(found[0])
-
-
-def size_in_bytes(text: str) -> int:
-    """A size such as 512Mi, 512M or 1Gi, in bytes, as Cloud Functions reads it."""
-    match = re.fullmatch(r"([1-9][0-9]*)(M|Mi|G|Gi)", text)
-    if not match:
-        raise GoogleApiError("read function_memory", f"{text!r} is no size", "Give a size such as 512Mi or 1Gi.")
-    units = {"M": 10**6, "Mi": 2**20, "G": 10**9, "Gi": 2**30}
-    return int(match.group(1)) * units[match.group(2)]
 
 
 def now() -> str:

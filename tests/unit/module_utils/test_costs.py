@@ -16,7 +16,8 @@ from ansible.module_utils.fanops import cost_report
 from ansible.module_utils.fanops.costs import Bill, month_hours, monthly
 from ansible.module_utils.fanops.holdings import Address, Bucket, Disk, Holdings, Vm
 from ansible.module_utils.fanops.ledger import runs
-from ansible.module_utils.fanops.prices import Prices, memory_mib
+from ansible.module_utils.fanops.memory import memory_bytes
+from ansible.module_utils.fanops.prices import Prices
 from test_guard_rules import DISK, OURS, PRICES, REPOSITORY, VM, WANTED, ZONE
 
 ALWAYS = Decimal(730)
@@ -114,14 +115,16 @@ def test_an_unlisted_type_is_no_zero() -> None:
     assert not bill.complete and bill.lines[0].listed is None
 
 
-@pytest.mark.parametrize(("text", "mib"), [("512Mi", 512), ("1G", 1024), ("2Gi", 2048)])
-def test_memory(text: str, mib: int) -> None:
-    assert memory_mib(text) == mib
+@pytest.mark.parametrize(
+    ("text", "size"), [("512Mi", 512 * 2**20), ("512M", 512 * 10**6), ("1G", 10**9), ("2Gi", 2**31)]
+)
+def test_memory(text: str, size: int) -> None:
+    assert memory_bytes(text) == size
 
 
 def test_memory_that_is_none() -> None:
     with pytest.raises(ValueError, match="half"):
-        memory_mib("half")
+        memory_bytes("half")
 
 
 # -- the ledger --------------------------------------------------------------------------------------------------------
