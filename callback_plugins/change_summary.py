@@ -122,7 +122,8 @@ class CallbackModule(CallbackBase):
         for found in item.get("plan") or []:
             row = self._rows.setdefault(found["resource"], {**found, "change": "none", "actions": []})
             row["actions"] += [name for name in found["actions"] if name not in row["actions"]]
-            if (row["change"], found["change"]) != ("create", "delete"):  # made for this run only: it was not there before
+            made_for_this_run_only = (row["change"], found["change"]) == ("create", "delete")
+            if not made_for_this_run_only:  # it was not there before
                 row["change"] = min(row["change"], found["change"], key=WEIGHT.index)
         for note in item.get("plan_notes") or []:
             if note not in self._notes:

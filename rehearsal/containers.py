@@ -62,37 +62,6 @@ class Containers:
             *command,
         )
 
-    def run(
-        self,
-        name: str,
-        image: str,
-        *,
-        memory_bytes: int,
-        netns: str,
-        env: Mapping[str, str] | None = None,
-        mounts: Sequence[Mount] = (),
-        command: Sequence[str] = (),
-        systemd: bool = False,
-        hostname: str | None = None,
-    ) -> None:
-        """Make and start a container in the background; arguments as for `create`."""
-        self.create(
-            name,
-            image,
-            memory_bytes=memory_bytes,
-            netns=netns,
-            env=env,
-            mounts=mounts,
-            command=command,
-            systemd=systemd,
-            hostname=hostname,
-        )
-        try:
-            self.start(name)
-        except ContainerError:
-            self.remove(name)
-            raise
-
     def run_once(
         self,
         name: str,
@@ -159,10 +128,6 @@ class Containers:
 
     # -- looking at a container ------------------------------------------------------------------------------------------
 
-    def exists(self, name: str) -> bool:
-        """Tell whether there is a container of that name."""
-        return self.podman.call("container", "exists", name, check=False).returncode == 0
-
     def is_running(self, name: str) -> bool:
         """Tell whether the container runs."""
         state = self.state(name)
@@ -176,12 +141,6 @@ class Containers:
     def names(self) -> list[str]:
         """Return the names of all containers, running or not."""
         return self.podman.text("ps", "--all", "--format", "{{.Names}}").split()
-
-    def exec(self, name: str, argv: Sequence[str], input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-        """Run a command in a running container; the caller judges the return code."""
-        return self.podman.call(
-            "exec", *(["--interactive"] if input is not None else []), name, *argv, stdin=input, check=False
-        )
 
     def unpack(self, name: str, archive: bytes) -> None:
         """Unpack a tar archive onto the disk of a container, which need not run."""

@@ -210,10 +210,6 @@ class Router:
             # The most literal template first: `…/{name}:getIamPolicy` before `…/{name}`.
             methods.sort(key=lambda known: -known.literal)
 
-    def knows_host(self, host: str) -> bool:
-        """Whether any document describes an API on this host."""
-        return any(known_host == host for known_host, _ in self._by_host)
-
     def find(self, host: str, verb: str, raw_path: str) -> tuple[Method, dict[str, str]] | None:
         """Return the method and its path parameters, decoded; None when Google has no such method."""
         for known in self._by_host.get((host, verb), ()):

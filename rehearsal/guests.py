@@ -161,10 +161,6 @@ class Guests:
 
     # -- looking at a guest ----------------------------------------------------------------------------------------------
 
-    def exists(self, guest_id: str) -> bool:
-        """Tell whether there is a guest of that id."""
-        return (self.home / container_name(guest_id) / "guest.json").exists()
-
     def is_running(self, guest_id: str) -> bool:
         """Tell whether a guest is powered on."""
         return self.containers.is_running(container_name(guest_id))

@@ -131,23 +131,6 @@ class Images:
         self._failure(family).unlink(missing_ok=True)
         return image
 
-    def prune(self) -> list[str]:
-        """Delete images that no recipe asks for any more and no guest of this rehearsal uses; return their names."""
-        used = set(self.containers.podman.text("ps", "--all", "--format", "{{.Image}}").split())
-        for family, wanted in self.FAMILIES.items():
-            if base := self._base(wanted):
-                used |= {base["image"], self._reference(family, self._key(wanted, base))}
-        named = self.podman.text("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-        stale = [name for name in named if name.startswith("localhost/rehearsal/") and name not in used]
-        for name in sorted(stale, key=lambda name: "/base-" in name):
-            with contextlib.suppress(ContainerError):
-                self.podman.call("image", "rm", name)
-        for marker in self.home.glob("*.json"):
-            with contextlib.suppress(FileNotFoundError):
-                if json.loads(marker.read_text(encoding="utf-8"))["image"] in stale:
-                    marker.unlink()
-        return stale
-
     def destroy_storage(self) -> None:
         """Delete every image with whatever was kept for building it."""
         self.podman.destroy()

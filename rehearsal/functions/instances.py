@@ -116,15 +116,6 @@ def log_file(cloud: Cloud, revision: Revision) -> Path:
     return cloud.settings.home / "functions" / "logs" / f"{revision['container']}.log"
 
 
-def output(cloud: Cloud, revision: Revision) -> bytes:
-    """Return everything that a revision has written, oldest first."""
-    kept = log_file(cloud, revision)
-    text = kept.read_bytes() if kept.exists() else b""
-    with contextlib.suppress(ContainerError):
-        text += cloud.containers.logs(revision["container"])
-    return text
-
-
 def _keep_log(cloud: Cloud, revision: Revision) -> None:
     with contextlib.suppress(ContainerError, OSError):
         text = cloud.containers.logs(revision["container"])
