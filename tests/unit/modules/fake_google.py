@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 #: ``run("gcs_bucket", check=True, name="b")``: see conftest.
 RunModule = Callable[..., dict[str, Any]]
@@ -60,11 +61,14 @@ class FakeGoogle:
         self.planned: list[tuple[str, Exception]] = []
         self.lost: list[str] = []
         self.count = 0
+        #: What somebody else does while a module waits.
+        self.meanwhile: Callable[[], None] = lambda: None
 
     # -- time and log --------------------------------------------------------------------------------------------
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
+        self.meanwhile()
 
     def clock(self) -> float:
         return self.now
@@ -230,7 +234,11 @@ class FakeGoogle:
         return {"items": items}
 
     def list_objects(self, bucket: str, **_: Any) -> Any:
-        return {"items": [{"name": name, "size": str(len(content))} for name, content in self.objects.items()]}
+        return {
+            "items": [
+                {"name": name, "size": str(len(content)), "generation": "1"} for name, content in self.objects.items()
+            ]
+        }
 
     def guest_attributes(self, path: str, **_: Any) -> Any:
         vm = self.read(path)
@@ -273,8 +281,15 @@ class FakeGoogle:
         return bucket
 
     def delete_bucket(self, path: str, **_: Any) -> Any:
+        if self.objects and path in self.resources:
+            raise ApiError(409, "The bucket you tried to delete is not empty.", "conflict")
         if self.resources.pop(path, None) is None:
             raise ApiError(404, "The specified bucket does not exist.", "notFound")
+        return b""
+
+    def delete_object(self, name: str, **_: Any) -> Any:
+        self.media(unquote(name))
+        del self.objects[unquote(name)]
         return b""
 
     def media(self, name: str, **_: Any) -> bytes:
@@ -390,6 +405,7 @@ class FakeGoogle:
         (rf"DELETE ({COMPUTE}/.*)", remove),
         (r"GET storage\.googleapis\.com/storage/v1/b/[\w-]+/o/(.+)", media),
         (r"GET storage\.googleapis\.com/storage/v1/b/([\w-]+)/o", list_objects),
+        (r"DELETE storage\.googleapis\.com/storage/v1/b/[\w-]+/o/(.+)", delete_object),
         (r"GET (storage\.googleapis\.com/storage/v1/b/[\w-]+)/iam", get_policy),
         (r"PUT (storage\.googleapis\.com/storage/v1/b/[\w-]+)/iam", set_policy),
         (r"GET (storage\.googleapis\.com/storage/v1/b)", list_buckets),

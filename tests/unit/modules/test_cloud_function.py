@@ -119,6 +119,39 @@ def test_create_whose_answer_got_lost_is_waited_for(
     assert result["function"]["state"] == "ACTIVE" and len(google.uploads) == 1
 
 
+def test_create_whose_answer_got_lost_and_that_failed_says_why(
+    run: RunModule, google: FakeGoogle, options: dict[str, Any]
+) -> None:
+    google.lose_answer(r"POST .*/functions$")
+
+    def fail() -> None:
+        if PATH in google.resources:
+            google.resources[PATH] |= {"state": "FAILED", "stateMessages": [{"message": "no memory left"}]}
+
+    google.meanwhile = fail
+    message = run("cloud_function", **options)["msg"]
+    assert "create function ask in r: its state is FAILED (no memory left). Run again." in message
+
+
+@pytest.mark.parametrize(("then", "changed"), [("ACTIVE", False), (None, True)])
+def test_what_somebody_else_began_is_waited_for(
+    run: RunModule, google: FakeGoogle, options: dict[str, Any], then: str | None, changed: bool
+) -> None:
+    run("cloud_function", **options)
+    google.resources[PATH]["state"] = "DEPLOYING" if then else "DELETING"
+
+    def end() -> None:
+        google.meanwhile = lambda: None
+        if then:
+            google.resources[PATH]["state"] = then
+        else:
+            del google.resources[PATH]
+
+    google.meanwhile = end
+    assert run("cloud_function", **options)["changed"] is changed
+    assert google.now >= 3
+
+
 def test_reported_error_counts_as_failed(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
     google.resources[PATH]["stateMessages"] = [{"severity": "ERROR", "message": "the last update failed"}]

@@ -220,6 +220,10 @@ def test_absent_unprotects_only_when_told(run: RunModule, google: FakeGoogle, vm
     google.fail("DELETE", error)
     result = run("gce_instance", **BARE, state="absent")
     assert "deletion_protection" in result["msg"]
+    google.calls.clear()
+    assert run("gce_instance", **BARE, state="absent", deletion_protection=False)["changed"]
+    assert google.mutations == ["POST setDeletionProtection", "DELETE vm"]
+    assert PATH not in google.resources
 
 
 @pytest.mark.parametrize(

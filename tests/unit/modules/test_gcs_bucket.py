@@ -35,6 +35,23 @@ def test_bucket_from_nothing_to_absent(run: RunModule, google: FakeGoogle) -> No
     assert not run("gcs_bucket", name="models", state="absent")["changed"]
 
 
+def test_a_bucket_with_objects_is_deleted_only_when_forced(run: RunModule, google: FakeGoogle) -> None:
+    run("gcs_bucket", **FULL)
+    google.objects |= {"current.json": b"{}", "blobs/a b": b"x"}
+    assert "is not empty" in run("gcs_bucket", name="models", state="absent")["msg"]
+    assert (
+        run("gcs_bucket", check=True, name="models", state="absent", force=True)["changed"] and len(google.objects) == 2
+    )
+    google.lose_answer(r"DELETE .*/o/blobs")  # repeated, it is answered with 404
+    assert run("gcs_bucket", name="models", state="absent", force=True)["changed"] and google.objects == {}
+    assert google.mutations[-4:] == [
+        "DELETE current.json",
+        "DELETE blobs%2Fa%20b",
+        "DELETE blobs%2Fa%20b",
+        "DELETE models",
+    ]
+
+
 def test_name_taken_by_another_project_is_one_clear_line(run: RunModule, google: FakeGoogle) -> None:
     google.foreign_buckets.add("models")
     for check in (True, False):
