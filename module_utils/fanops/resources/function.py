@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from ansible.module_utils.fanops.client import Client, basename, segment
 from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.memory import memory_bytes
 from ansible.module_utils.fanops.reconciler import Plan, Resource
 from ansible.module_utils.fanops.resources import build_failure
 from ansible.module_utils.fanops.resources.iam_member import IamMember
@@ -26,13 +26,14 @@ SERVICE_FIELDS = {
     "environment": "environmentVariables",
     "service_account_email": "serviceAccountEmail",
 }
-UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
-def memory_bytes(text: str) -> int | str:
-    """``256M`` and ``256Mi`` as bytes, so that two spellings of one size do not differ; other text as it is."""
-    match = re.fullmatch(r"(\d+)(k|Ki|[MG]i?)?", text)
-    return int(match.group(1)) * UNITS.get(match.group(2) or "", 1) if match else text
+def same_memory(one: str, other: str) -> bool:
+    """Whether two spellings, such as ``512M`` and ``512000k``, are one size; what is no size is only itself."""
+    try:
+        return memory_bytes(one) == memory_bytes(other)
+    except ValueError:
+        return one == other
 
 
 def error_of(function: dict[str, Any], attempting: str) -> GoogleApiError:
@@ -108,7 +109,7 @@ class Function(Resource):
         """The function in option words."""
         build, service = current.get("buildConfig", {}), current.get("serviceConfig", {})
         memory = service.get("availableMemory")
-        if memory and self.options["memory"] and memory_bytes(memory) == memory_bytes(self.options["memory"]):
+        if memory and self.options["memory"] and same_memory(memory, self.options["memory"]):
             memory = self.options["memory"]
         return {
             "content_hash": current.get("labels", {}).get(HASH_LABEL),

@@ -116,7 +116,15 @@ def test_an_unlisted_type_is_no_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("512Mi", 512 * 2**20), ("512M", 512 * 10**6), ("1G", 10**9), ("2Gi", 2**31)]
+    ("text", "size"),
+    [
+        ("512Mi", 512 * 2**20),
+        ("512M", 512 * 10**6),
+        ("1G", 10**9),
+        ("524288k", 524_288_000),
+        ("1024", 1024),
+        ("2Gi", 2**31),
+    ],
 )
 def test_memory(text: str, size: int) -> None:
     assert memory_bytes(text) == size
