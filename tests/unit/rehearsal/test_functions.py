@@ -249,6 +249,21 @@ def test_a_private_function_wants_an_id_token_of_somebody_who_may_call(cloud: An
     assert call(ask, token=identity.id_token(SERVER, URI)).status_code == 200
 
 
+def test_a_builds_log_is_kept(ask: Any, create: Any) -> None:
+    create()
+    build_id = ask("GET", f"{LOCATION}/functions/hello").get_json()["buildConfig"]["build"].rpartition("/")[2]
+    url = "https://logging.googleapis.com/v2/entries:list"
+    asked = {"resourceNames": ["projects/fanops-rehearsal"], "filter": f'resource.labels.build_id="{build_id}"'}
+    entries = ask("POST", url, json.dumps(asked).encode()).get_json()["entries"]
+    assert entries[0]["textPayload"] == "unpacked 2 files" and entries[0]["resource"]["labels"]["build_id"] == build_id
+    assert "Successfully installed nothing" in [entry["textPayload"] for entry in entries]
+    newest = ask("POST", url, json.dumps(asked | {"orderBy": "timestamp desc", "pageSize": 1}).encode()).get_json()[
+        "entries"
+    ]
+    assert newest == entries[-1:]
+    assert ask("POST", url, json.dumps(asked | {"filter": "severity=ERROR"}).encode()).status_code == 501
+
+
 def test_a_build_that_fails_says_why_and_the_version_before_keeps_serving(ask: Any, create: Any, upload: Any) -> None:
     create()
     publish(ask)

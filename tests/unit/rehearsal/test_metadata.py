@@ -167,6 +167,12 @@ def test_guest_attributes(guest: Guest) -> None:
     assert guest.ask("instance/guest-attributes/")[0] == 403
 
 
+def test_head_is_a_get_without_its_body_and_nothing_is_deleted(guest: Guest) -> None:
+    status, body, headers = guest.ask("instance/name", "HEAD")
+    assert (status, body, headers["Content-Length"], headers["Metadata-Flavor"]) == (200, "", "2", "Google")
+    assert guest.ask("instance/name", "DELETE")[0] == guest.ask("instance/name", "POST", body="x")[0] == 405
+
+
 def test_a_change_wakes_who_waits(guest: Guest) -> None:
     path = "instance/attributes/?recursive=true&wait_for_change=true&timeout_sec=10"
     _, _, headers = guest.ask("instance/attributes/?recursive=true")

@@ -32,6 +32,14 @@ def scheduled(world: World, **schedule: Any) -> Any:
     return world.create(resourcePolicies=[f"{PATH}/nights"])
 
 
+def test_policies_are_listed_by_region_and_in_all(world: World) -> None:
+    scheduled(world, vmStopSchedule={"schedule": "0 20 * * *"})
+    scopes = world.call("GET", "aggregated/resourcePolicies")["items"]
+    assert [policy["name"] for policy in scopes["regions/us-central1"]["resourcePolicies"]] == ["nights"]
+    assert scopes["regions/us-east1"]["warning"]["code"] == "NO_RESULTS_ON_PAGE"
+    assert [policy["name"] for policy in world.call("GET", PATH)["items"]] == ["nights"]
+
+
 def test_a_vm_is_stopped_and_started(world: World, travel: Callable[[float], None]) -> None:
     scheduled(world, vmStopSchedule={"schedule": "0 20 * * *"}, vmStartSchedule={"schedule": "0 8 * * *"})
     now = clock.now()
