@@ -85,7 +85,7 @@ test-quick: setup ## Lint, unit, contract and browser tests
 lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
 	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
-	echo "==> mypy"; mypy rehearsal ml library benchmarks .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
+	echo "==> mypy"; mypy rehearsal ml library benchmarks tests .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
 	echo "==> shellcheck"; shellcheck .ci/run; $(call timed,shellcheck); \
 	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)

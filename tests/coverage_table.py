@@ -23,7 +23,8 @@ def folders(files: dict[str, Any]) -> list[tuple[str, int, int, str]]:
             total[0] += file["summary"]["num_statements"]
             total[1] += file["summary"]["covered_lines"]
     order = sorted(counts, key=lambda key: (key == "together", key))
-    return [(key, *counts[key], f"{counts[key][1] / max(1, counts[key][0]):.1%}") for key in order]
+    totals = [(key, counts[key]) for key in order]
+    return [(key, there, run, f"{run / max(1, there):.1%}") for key, (there, run) in totals]
 
 
 def unexecuted(files: dict[str, Any]) -> list[str]:

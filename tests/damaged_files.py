@@ -9,9 +9,10 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import joblib
@@ -132,7 +133,7 @@ def _spoilt(data: bytes, kind: str, dice: random.Random) -> bytes:
     return bytes(spoilt)
 
 
-def _stored(candidate: Candidate) -> tuple[dict[str, bytes], dict]:
+def _stored(candidate: Candidate) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the objects of a bucket that holds the candidate, and the facts of its proof."""
     store, entries = {}, {}
     for name, data in candidate.files.items():
@@ -151,13 +152,13 @@ def _read_as_function(store: dict[str, bytes]) -> None:
     model_of(load_release(store.__getitem__))
 
 
-def _read_as_proof(name: str, facts: dict, folder: Path, files: dict[str, bytes]) -> None:
+def _read_as_proof(name: str, facts: dict[str, Any], folder: Path, files: Mapping[str, bytes]) -> None:
     for file in FILES:
         (folder / file).write_bytes(files[file])
     (ml.proof.prove_onnx if name == "model.onnx" else ml.proof.prove_joblib)(folder, facts)
 
 
-def _read_all(store: dict[str, bytes], facts: dict, folder: Path, files: dict[str, bytes]) -> None:
+def _read_all(store: dict[str, bytes], facts: dict[str, Any], folder: Path, files: Mapping[str, bytes]) -> None:
     _read_as_function(store)
     for name in ("model.onnx", "model.joblib"):
         _read_as_proof(name, facts, folder, files)

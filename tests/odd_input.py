@@ -6,11 +6,12 @@ from __future__ import annotations
 import http.client
 import json
 from collections import Counter
-from collections.abc import Mapping
+from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from schemathesis.core.result import Ok
 
 from ml.context import EVENTS, ZONES
 
@@ -59,7 +60,7 @@ HEADERS = st.fixed_dictionaries(
 )
 
 
-def conforms(method: str, status: int, headers: Mapping[str, str], content: bytes) -> bool:
+def conforms(method: str, status: int, headers: http.client.HTTPMessage, content: bytes) -> bool:
     """Say whether an answer is one of those that are promised."""
     kind = headers.get("Content-Type", "")
     if status == 204:
@@ -73,12 +74,14 @@ def conforms(method: str, status: int, headers: Mapping[str, str], content: byte
     return kind == "application/problem+json" and members and (status != 405 or bool(headers.get("Allow")))
 
 
-def schemathesis_cases(url: str, cases: int) -> Counter:
+def schemathesis_cases(url: str, cases: int) -> Counter[Any]:
     """Run every check of Schemathesis on generated requests; raises at the first that does not conform."""
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     schema.config.base_url = url
-    counts: Counter = Counter()
-    for operation in (found.ok() for found in schema.get_all_operations()):
+    counts: Counter[Any] = Counter()
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok), found
+        operation = found.ok()
         for mode in schemathesis.GenerationMode:
             post = operation.method.upper() == "POST"
             if mode is schemathesis.GenerationMode.NEGATIVE and not post:
@@ -89,7 +92,7 @@ def schemathesis_cases(url: str, cases: int) -> Counter:
                 phases=[Phase.generate], suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             @given(operation.as_strategy(generation_mode=mode))
-            def check(case):
+            def check(case: schemathesis.Case[Any]) -> None:
                 counts["cases"] += 1
                 response = case.call()
                 counts[response.status_code] += 1
@@ -99,9 +102,9 @@ def schemathesis_cases(url: str, cases: int) -> Counter:
     return counts
 
 
-def hypothesis_cases(port: int, cases: int) -> Counter:
+def hypothesis_cases(port: int, cases: int) -> Counter[Any]:
     """Send odd requests; raises at the first whose answer is not as promised."""
-    counts: Counter = Counter()
+    counts: Counter[Any] = Counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def ask(method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[http.client.HTTPResponse, bytes]:
@@ -116,7 +119,7 @@ def hypothesis_cases(port: int, cases: int) -> Counter:
         max_examples=cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
     )
     @given(BODIES, HEADERS, methods, paths)
-    def check(body, headers, method, path):
+    def check(body: bytes, headers: dict[str, str], method: str, path: str) -> None:
         counts["cases"] += 1
         try:
             answer, content = ask(method, path, body, headers)

@@ -86,7 +86,9 @@ def attempt(front: Front, fault: Fault, name: str) -> str:
     with mock.patch.dict(os.environ, PYTHONPATH=str(ROOT)):  # for the server of the processes, started by the first
         child.start()
     there.close()
-    fault.kill = lambda: os.kill(child.pid, signal.SIGKILL)
+    pid = child.pid
+    assert pid is not None
+    fault.kill = lambda: os.kill(pid, signal.SIGKILL)
     front.plan(fault)
     here.send("go")
     try:

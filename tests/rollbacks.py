@@ -27,8 +27,8 @@ class Session(requests.Session):
         super().__init__()
         self.url = url
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:
-        return super().request(method, url.replace("https://storage.googleapis.com", self.url), **options)
+    def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
+        return super().request(method, url.replace("https://storage.googleapis.com", self.url), *args, **options)
 
 
 def roll_back(url: str, release: str) -> None:

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model_fixtures import new_client
-
 from ml.bucket import Bucket
 from ml.gate import Proof
 from ml.publishing import publish
 from ml.releases import Candidate, Pointer, canonical_json, sha256
 from tests.faulty_storage import Front
 from tests.running_function import Server, lay_out, running_function
+from tests.unit.ml.model_fixtures import new_client
 
 
 @dataclass
@@ -86,7 +85,9 @@ def load(
     }
 
 
-def _call(server: Server, candidates: Sequence[Candidate], names: dict, seen: Seen, stop: threading.Event) -> None:
+def _call(
+    server: Server, candidates: Sequence[Candidate], names: dict[str, Candidate], seen: Seen, stop: threading.Event
+) -> None:
     """Ask batches of golden rows, whose answers are known for each release, over and over."""
     rows = [row["context"] for row in candidates[0].facts["golden"]]
     body = json.dumps({"instances": rows})

@@ -3,26 +3,24 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from sklearn.ensemble import RandomForestClassifier
+
+from ml.bucket import Bucket
+from ml.forest import probabilities
+from tests.faulty_storage import Front, faulty_storage
+from tests.running_function import Server, lay_out, running_function
+from tests.unit.ml.model_fixtures import BUCKET, as_candidate, grown, new_client, publish_unproven
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "ml"))
-
-from model_fixtures import BUCKET, as_candidate, grown, new_client, publish_unproven  # noqa: E402
-
-from ml.bucket import Bucket  # noqa: E402
-from ml.forest import probabilities  # noqa: E402
-from tests.faulty_storage import Front, faulty_storage  # noqa: E402
-from tests.running_function import Server, lay_out, running_function  # noqa: E402
-
 ARTIFACTS = ROOT / "build"
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -34,7 +32,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def forest():
+def forest() -> RandomForestClassifier:
     return grown(10_000, seed=42)
 
 
@@ -45,7 +43,9 @@ def front() -> Iterator[Front]:
 
 
 @pytest.fixture(scope="module")
-def function(front: Front, forest, tmp_path_factory) -> Iterator[Server]:
+def function(
+    front: Front, forest: RandomForestClassifier, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     client = new_client(front.url)
     client.create_bucket(BUCKET)
     publish_unproven(Bucket(BUCKET, client), as_candidate(forest, "page", 0.87))
@@ -54,7 +54,7 @@ def function(front: Front, forest, tmp_path_factory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def browser(request) -> Iterator[webdriver.Chrome]:
+def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for option in (*OPTIONS, f"--lang={getattr(request, 'param', 'en')}"):
@@ -73,7 +73,7 @@ def answered(browser: webdriver.Chrome) -> str:
     return browser.find_element(By.ID, "sponsor").text
 
 
-def expected(forest, **context) -> dict[str, float]:
+def expected(forest: RandomForestClassifier, **context: Any) -> dict[str, float]:
     from ml.context import validate
     from ml.features import encode
     from ml.sponsors import CLASSES
@@ -85,7 +85,9 @@ def complaints(browser: webdriver.Chrome) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
-def test_the_page_shows_what_the_model_says(browser, function, forest):
+def test_the_page_shows_what_the_model_says(
+    browser: webdriver.Chrome, function: Server, forest: RandomForestClassifier
+) -> None:
     browser.get(function.url)
     shown = answered(browser)
     ARTIFACTS.mkdir(exist_ok=True)
@@ -105,7 +107,9 @@ def test_the_page_shows_what_the_model_says(browser, function, forest):
     assert complaints(browser) == []
 
 
-def test_another_choice_gives_another_answer_by_keyboard_alone(browser, function, forest):
+def test_another_choice_gives_another_answer_by_keyboard_alone(
+    browser: webdriver.Chrome, function: Server, forest: RandomForestClassifier
+) -> None:
     browser.get(function.url)
     answered(browser)
     zone = browser.find_element(By.CSS_SELECTOR, "#zones input:checked")
@@ -121,7 +125,7 @@ def test_another_choice_gives_another_answer_by_keyboard_alone(browser, function
 
 
 @pytest.mark.parametrize("browser", ["fr-FR"], indirect=True)
-def test_in_french(browser, function):
+def test_in_french(browser: webdriver.Chrome, function: Server) -> None:
     browser.get(function.url)
     answered(browser)
     assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "fr"
@@ -136,13 +140,13 @@ def test_in_french(browser, function):
     assert browser.find_element(By.TAG_NAME, "h1").text == "Which sponsor now?"
 
 
-def test_every_word_is_translated(browser, function):
+def test_every_word_is_translated(browser: webdriver.Chrome, function: Server) -> None:
     browser.get(function.url)
     english, french = (set(browser.execute_script(f"return Object.keys(TEXTS.{code})")) for code in ("en", "fr"))
     assert english == french
 
 
-def test_it_is_accessible_and_fits_a_telephone(browser, function):
+def test_it_is_accessible_and_fits_a_telephone(browser: webdriver.Chrome, function: Server) -> None:
     browser.set_window_size(390, 1600)
     browser.get(function.url)
     answered(browser)
@@ -162,7 +166,7 @@ def test_it_is_accessible_and_fits_a_telephone(browser, function):
     browser.save_screenshot(str(ARTIFACTS / "page-dark.png"))
 
 
-def test_nothing_comes_from_elsewhere(browser, function):
+def test_nothing_comes_from_elsewhere(browser: webdriver.Chrome, function: Server) -> None:
     browser.get(function.url)
     answered(browser)
     names = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
@@ -171,7 +175,7 @@ def test_nothing_comes_from_elsewhere(browser, function):
     assert size < 32_768
 
 
-def test_a_problem_is_shown_in_words(browser, function):
+def test_a_problem_is_shown_in_words(browser: webdriver.Chrome, function: Server) -> None:
     browser.get(function.url)
     answered(browser)
     browser.execute_script("document.getElementById('temperature').max = 900; temperature.value = 900; ask()")

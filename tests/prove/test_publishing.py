@@ -4,41 +4,38 @@
 from __future__ import annotations
 
 import random
-import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "ml"))
-
-from model_fixtures import as_candidate, grown, new_client
 
 import ml.publishing
 from ml.bucket import Bucket, BucketError
 from ml.gate import Proof
 from ml.publishing import publish
-from ml.releases import read_pointer
+from ml.releases import Candidate, read_pointer
 from tests.damaged_files import damage, deserialisers_guarded
-from tests.faulty_storage import KINDS, faulty_storage
+from tests.faulty_storage import KINDS, Front, faulty_storage
 from tests.prove.figures import record, table
 from tests.publish_sweep import BUCKET, open_bucket, small, sweep
 from tests.rollbacks import roll_back_to_each
+from tests.unit.ml.model_fixtures import as_candidate, grown, new_client
 
 pytestmark = pytest.mark.timeout(3600)
 COMMAND = "make prove-serving"
 
 
 @pytest.fixture
-def front():
+def front() -> Iterator[Front]:
     with faulty_storage() as found:
         new_client(found.url).create_bucket(BUCKET)
         yield found
 
 
-def test_every_call_of_a_publish_meets_every_fault(front):
+def test_every_call_of_a_publish_meets_every_fault(front: Front) -> None:
     begun = time.monotonic()
     found = sweep(front)
     points = [[kind, found.points[kind], found.points[kind]] for kind in KINDS]
@@ -55,10 +52,11 @@ def test_every_call_of_a_publish_meets_every_fault(front):
     assert found.violations == []
 
 
-def test_of_eight_publishers_each_commit_is_there_exactly_once(front, monkeypatch):
+def test_of_eight_publishers_each_commit_is_there_exactly_once(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ml.publishing, "HISTORY", 1000)
     publishers, commits = 8, 50
-    acknowledged, failures, retries = [], [], Counter()
+    acknowledged, failures = [], []
+    retries: Counter[str] = Counter()
 
     def publisher(number: int) -> None:
         for commit in range(commits):
@@ -94,14 +92,14 @@ def test_of_eight_publishers_each_commit_is_there_exactly_once(front, monkeypatc
     assert len({promotion.write_id for promotion in promotions}) == len(present)
 
 
-def quick(name: str):
+def quick(name: str) -> Candidate:
     found = small(name)
     return type(found)(
         {"model.onnx": found.files["model.onnx"], **dict.fromkeys(ml.publishing.MIRRORS, b"")}, found.facts
     )
 
 
-def test_no_damaged_byte_reaches_a_deserialiser():
+def test_no_damaged_byte_reaches_a_deserialiser() -> None:
     trained = grown(10_000, seed=42)
     candidate = as_candidate(trained, "damaged")
     begun = time.monotonic()
@@ -122,7 +120,7 @@ def test_no_damaged_byte_reaches_a_deserialiser():
     assert guard.good > 0  # the undamaged files were let through
 
 
-def test_each_of_five_releases_is_brought_back(front, tmp_path):
+def test_each_of_five_releases_is_brought_back(front: Front, tmp_path: Path) -> None:
     """By the playbook's module, then asked over HTTP: the golden rows answer as recorded."""
     candidates = [as_candidate(grown(2_000 + 500 * n, seed=n), f"release {n}") for n in range(1, 6)]
     client = new_client(front.url)

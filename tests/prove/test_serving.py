@@ -5,17 +5,14 @@ from __future__ import annotations
 
 import http.client
 import json
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import schemathesis
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "ml"))
-
-from model_fixtures import as_candidate, grown, new_client, publish_unproven
+from sklearn.ensemble import RandomForestClassifier
 
 from ml import dataset
 from ml.bucket import Bucket
@@ -23,37 +20,40 @@ from ml.features import encode_arrays
 from ml.forest import probabilities
 from ml.serving import Model
 from ml.sponsors import CLASSES
-from tests.faulty_storage import faulty_storage
+from tests.faulty_storage import Front, faulty_storage
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.prove.figures import record, table
 from tests.publish_sweep import BUCKET
-from tests.running_function import lay_out, running_function
+from tests.running_function import Server, lay_out, running_function
 from tests.serving_load import load, with_answers
+from tests.unit.ml.model_fixtures import as_candidate, grown, new_client, publish_unproven
 
 pytestmark = pytest.mark.timeout(3600)
 COMMAND = "make prove-serving"
 
 
 @pytest.fixture(scope="module")
-def forest():
+def forest() -> RandomForestClassifier:
     return grown(10_000, seed=42)
 
 
 @pytest.fixture
-def front():
+def front() -> Iterator[Front]:
     with faulty_storage() as found:
         new_client(found.url).create_bucket(BUCKET)
         yield found
 
 
 @pytest.fixture
-def function(front, forest, tmp_path):
+def function(front: Front, forest: RandomForestClassifier, tmp_path: Path) -> Iterator[Server]:
     publish_unproven(Bucket(BUCKET, new_client(front.url)), as_candidate(forest, "proof"))
     with running_function(lay_out(tmp_path), front.url) as server:
         yield server
 
 
-def test_promotions_and_faults_under_load_fail_no_request(front, forest, tmp_path):
+def test_promotions_and_faults_under_load_fail_no_request(
+    front: Front, forest: RandomForestClassifier, tmp_path: Path
+) -> None:
     candidates = [as_candidate(forest, "a"), as_candidate(grown(5_000, seed=2), "b")]
     rows = [row["context"] for row in candidates[0].facts["golden"]]
     candidates = [with_answers(one, Model(one.files["model.onnx"], CLASSES), rows) for one in candidates]
@@ -74,7 +74,7 @@ def test_promotions_and_faults_under_load_fail_no_request(front, forest, tmp_pat
         assert figures["releases"] == 22  # the first, twenty promotions, the repair; never the corrupt one
 
 
-def test_forest_onnx_and_http_agree(function, forest):
+def test_forest_onnx_and_http_agree(function: Server, forest: RandomForestClassifier) -> None:
     rows = 10_000
     arrays = dataset.draw_contexts(rows, np.random.default_rng(99))
     features = encode_arrays(arrays)
@@ -103,7 +103,7 @@ def test_forest_onnx_and_http_agree(function, forest):
     assert flips == {"onnx": 0, "http": 0}
 
 
-def test_no_input_makes_it_fail(function):
+def test_no_input_makes_it_fail(function: Server) -> None:
     begun = time.monotonic()
     counts, odd = schemathesis_cases(function.url, 8_000), hypothesis_cases(function.port, 12_000)
     total, statuses = counts.pop("cases") + odd.pop("cases"), counts + odd

@@ -119,7 +119,7 @@ def test_a_killed_worker_costs_time_and_the_model_is_that_of_one_machine(cloud: 
         "--seed",
         str(SEED),
         "--output",
-        tmp_path / "one",
+        str(tmp_path / "one"),
     ]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     models = [Model((folder / "model.onnx").read_bytes(), CLASSES) for folder in (tmp_path, tmp_path / "one")]

@@ -27,7 +27,8 @@ def ask(cloud: Rehearsal, url: str, question: dict[str, Any], *options: str) -> 
 
 
 def function_url(cloud: Rehearsal) -> str:
-    return cloud.status()["functions"]["m4-sponsor-ai"].split()[-1]
+    url: str = cloud.status()["functions"]["m4-sponsor-ai"].split()[-1]
+    return url
 
 
 def test_01_a_plan_on_an_empty_project_changes_nothing_and_says_what_would_be(cloud: Rehearsal) -> None:

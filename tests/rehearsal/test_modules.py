@@ -113,7 +113,8 @@ def identity(cloud: Rehearsal) -> dict[str, str]:
     """The owner's environment: the deployer may not delete all of this."""
     owner = Owner(cloud)
     owner.enable_apis()
-    return owner.environment
+    environment: dict[str, str] = owner.environment
+    return environment
 
 
 @pytest.fixture

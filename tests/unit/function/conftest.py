@@ -10,23 +10,25 @@ from pathlib import Path
 import functions_framework
 import pytest
 from flask.testing import FlaskClient
+from google.cloud.storage import Client
 
-ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "ml"))
-
-from model_fixtures import BUCKET, candidates, client, forests, storage_url  # noqa: E402, F401
-
-from tests.running_function import lay_out  # noqa: E402
+from tests.running_function import lay_out
+from tests.unit.ml.model_fixtures import BUCKET, candidates, client, forests, storage_url  # noqa: F401
 
 
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory) -> Path:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the archive of the function holds."""
     return lay_out(tmp_path_factory.mktemp("deployed"))
 
 
 @pytest.fixture
-def start(deployed, client, storage_url, monkeypatch) -> Iterator[Callable[..., FlaskClient]]:  # noqa: F811
+def start(
+    deployed: Path,
+    client: Client,  # noqa: F811
+    storage_url: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., FlaskClient]]:
     """Start the function in this process, with an environment, and return a client of it."""
     path = list(sys.path)
 
@@ -41,7 +43,8 @@ def start(deployed, client, storage_url, monkeypatch) -> Iterator[Callable[..., 
         sys.modules[
             "state"
         ].LIVE.patience = 30  # a new release is there with the next request, however slow the machine
-        return app.test_client()
+        test_client: FlaskClient = app.test_client()
+        return test_client
 
     yield starter
     sys.path[:] = path

@@ -10,17 +10,21 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openapi_spec_validator
 import pytest
 import requests
 from answers import plain
+from flask.testing import FlaskClient
+from google.cloud.storage import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from model_fixtures import BUCKET
-from model_fixtures import publish_unproven as publish
+from werkzeug.test import TestResponse
 
 from ml import forest
 from ml.bucket import Bucket
@@ -29,34 +33,36 @@ from ml.features import encode
 from ml.sponsors import CATALOGUE, CLASSES
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.running_function import running_function
+from tests.unit.ml.model_fixtures import BUCKET, Candidates, Forests
+from tests.unit.ml.model_fixtures import publish_unproven as publish
 
 GOAL = {"zone": "VIP", "event": "Goal"}
 
 
 @pytest.fixture
-def bucket(client) -> Bucket:
+def bucket(client: Client) -> Bucket:
     return Bucket(BUCKET, client)
 
 
 @pytest.fixture
-def app(start, bucket, candidates):
+def app(start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates) -> FlaskClient:
     """The function with release 1."""
     publish(bucket, candidates[0])
     return start()
 
 
-def problem(response, status: int) -> dict:
+def problem(response: TestResponse, status: int) -> dict[str, Any]:
     """Return the problem document of a response, which has to be one."""
     assert response.status_code == status
     assert response.mimetype == "application/problem+json"
-    document = response.get_json(force=True)
+    document: dict[str, Any] = response.get_json(force=True)
     assert document["status"] == status
     assert document["title"]
     assert document["detail"]
     return document
 
 
-def test_a_context_is_answered_as_the_contract_says(app, forests):
+def test_a_context_is_answered_as_the_contract_says(app: FlaskClient, forests: Forests) -> None:
     response = app.post("/", json=GOAL)
     assert response.status_code == 200
     assert response.mimetype == "application/json"
@@ -73,7 +79,7 @@ def test_a_context_is_answered_as_the_contract_says(app, forests):
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_batch_is_answered_row_by_row(app):
+def test_a_batch_is_answered_row_by_row(app: FlaskClient) -> None:
     rows = [{"zone": zone, "match_minute": minute} for zone in ZONES for minute in (0, 45, 90)]
     response = app.post("/", json={"instances": rows})
     assert response.status_code == 200
@@ -82,7 +88,7 @@ def test_a_batch_is_answered_row_by_row(app):
     assert predictions == [{k: v for k, v in answer.items() if k != "release"} for answer in single]
 
 
-def test_a_get_tells_the_state(app):
+def test_a_get_tells_the_state(app: FlaskClient) -> None:
     document = app.get("/").get_json()
     assert document["status"] == "serving"
     assert document["release"]["version"] == 1
@@ -91,7 +97,7 @@ def test_a_get_tells_the_state(app):
     assert app.head("/").status_code == 200
 
 
-def test_every_wrong_field_is_named(app):
+def test_every_wrong_field_is_named(app: FlaskClient) -> None:
     document = problem(app.post("/", json={"zone": "Moon", "match_minute": 200, "crowd": 1}), 400)
     assert {error["field"] for error in document["errors"]} == {"zone", "match_minute", "crowd"}
     assert "VIP, North, South, East, West" in document["detail"]
@@ -120,11 +126,11 @@ def test_every_wrong_field_is_named(app):
     ],
     ids=range(15),
 )
-def test_what_cannot_be_read_is_a_clear_400(app, body, detail):
+def test_what_cannot_be_read_is_a_clear_400(app: FlaskClient, body: bytes, detail: str) -> None:
     assert detail in problem(app.post("/", data=body, content_type="application/json"), 400)["detail"]
 
 
-def test_the_limits(app):
+def test_the_limits(app: FlaskClient) -> None:
     document = problem(app.post("/", json={"instances": [GOAL] * 10_001}), 400)
     assert "at most 10000 match contexts a request, got 10001" in document["detail"]
     huge = b" " * (4 * 2**20 + 1)
@@ -132,7 +138,7 @@ def test_the_limits(app):
     assert len(app.post("/", json={"instances": [GOAL] * 10_000}).get_json()["predictions"]) == 10_000
 
 
-def test_other_methods_paths_and_types(app):
+def test_other_methods_paths_and_types(app: FlaskClient) -> None:
     response = app.put("/", json=GOAL)
     problem(response, 405)
     assert response.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
@@ -142,7 +148,7 @@ def test_other_methods_paths_and_types(app):
     assert app.post("/", data=json.dumps(GOAL)).status_code == 200  # no Content-Type at all
 
 
-def test_browsers_of_any_origin_by_default(app):
+def test_browsers_of_any_origin_by_default(app: FlaskClient) -> None:
     preflight = app.options("/", headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"})
     assert preflight.status_code == 204
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
@@ -153,7 +159,9 @@ def test_browsers_of_any_origin_by_default(app):
     assert refused.headers["Access-Control-Allow-Origin"] == "*"  # a page must be able to read its mistake
 
 
-def test_browsers_of_listed_origins_only(start, bucket, candidates):
+def test_browsers_of_listed_origins_only(
+    start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates
+) -> None:
     publish(bucket, candidates[0])
     app = start(ALLOWED_ORIGINS="https://stadium.example, https://app.example")
     allowed = app.post("/", json=GOAL, headers={"Origin": "https://app.example"})
@@ -164,7 +172,9 @@ def test_browsers_of_listed_origins_only(start, bucket, candidates):
     assert "Access-Control-Allow-Origin" not in other.headers
 
 
-def test_without_a_release_it_says_so_and_recovers(start, bucket, candidates, monkeypatch):
+def test_without_a_release_it_says_so_and_recovers(
+    start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = start()
     response = app.post("/", json=GOAL)
     document = problem(response, 503)
@@ -180,11 +190,15 @@ def test_without_a_release_it_says_so_and_recovers(start, bucket, candidates, mo
     ("environment", "reason"),
     [({"MODEL_BUCKET": ""}, "MODEL_BUCKET is not set"), ({"MODEL_BUCKET": "absent-bucket"}, "does not exist")],
 )
-def test_a_wrong_configuration_is_named(start, environment, reason):
+def test_a_wrong_configuration_is_named(
+    start: Callable[..., FlaskClient], environment: dict[str, str], reason: str
+) -> None:
     assert reason in problem(start(**environment).post("/", json=GOAL), 503)["detail"]
 
 
-def test_a_new_release_is_served_and_a_damaged_one_is_not(app, bucket, client, candidates):
+def test_a_new_release_is_served_and_a_damaged_one_is_not(
+    app: FlaskClient, bucket: Bucket, client: Client, candidates: Candidates
+) -> None:
     first = app.post("/", json=GOAL).get_json()["release"]
     outcome = publish(bucket, candidates[1])
     second = app.post("/", json=GOAL)
@@ -220,14 +234,14 @@ JSON = st.recursive(
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60))
-def test_no_body_makes_it_fail(app, body):
+def test_no_body_makes_it_fail(app: FlaskClient, body: bytes) -> None:
     response = app.post("/", data=body, content_type="application/json")
     assert response.status_code in (200, 400)
     if response.status_code == 400:
         problem(response, 400)
 
 
-def test_it_never_imports_what_can_unpickle(deployed):
+def test_it_never_imports_what_can_unpickle(deployed: Path) -> None:
     code = (
         "import sys, main; heavy = {'sklearn', 'joblib', 'pandas', 'onnx', 'google.cloud.storage'}; "
         "print(sorted(heavy & set(sys.modules)))"
@@ -236,7 +250,9 @@ def test_it_never_imports_what_can_unpickle(deployed):
     assert ran.stdout.strip() == "[]"
 
 
-def test_health_says_which_release_and_how_certain_that_is(app, start, client):
+def test_health_says_which_release_and_how_certain_that_is(
+    app: FlaskClient, start: Callable[..., FlaskClient], client: Client
+) -> None:
     for path in ("/healthz", "/health"):
         document = app.get(path).get_json()
         assert (document["status"], document["release"]["version"]) == ("serving", 1)
@@ -251,7 +267,7 @@ def test_health_says_which_release_and_how_certain_that_is(app, start, client):
     assert empty.get_json()["release"] is None and empty.get_json()["staleness_seconds"] is None
 
 
-def test_the_manifest_can_be_read(app, bucket):
+def test_the_manifest_can_be_read(app: FlaskClient, bucket: Bucket) -> None:
     response = app.get("/model")
     document = response.get_json()
     assert document["manifest_sha256"] == response.headers["X-Model-Manifest"]
@@ -259,7 +275,7 @@ def test_the_manifest_can_be_read(app, bucket):
     assert document["promotion"]["reason"] == "passed the quality gate" and document["promotion"]["forced"] is False
 
 
-def test_the_description_is_valid_and_agrees_with_what_is_answered(app):
+def test_the_description_is_valid_and_agrees_with_what_is_answered(app: FlaskClient) -> None:
     document = app.get("/openapi.json").get_json()
     assert document["openapi"].startswith("3.1")
     openapi_spec_validator.validate(document)
@@ -275,7 +291,7 @@ def test_the_description_is_valid_and_agrees_with_what_is_answered(app):
         Draft202012Validator({**schemas, "$ref": f"#/components/schemas/{schema}"}).validate(content)
 
 
-def test_browsers_get_a_page_and_programs_the_state(app):
+def test_browsers_get_a_page_and_programs_the_state(app: FlaskClient) -> None:
     page = app.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     assert page.mimetype == "text/html" and page.headers["Vary"] == "Accept"
     assert page.get_data(as_text=True).startswith("<!DOCTYPE html>")
@@ -283,7 +299,7 @@ def test_browsers_get_a_page_and_programs_the_state(app):
     assert app.get("/", headers={"Accept": "*/*"}).mimetype == "application/json"
 
 
-def test_the_probabilities_on_request(app, forests):
+def test_the_probabilities_on_request(app: FlaskClient, forests: Forests) -> None:
     answer = app.post("/?probabilities=true", json=GOAL).get_json()
     chances = forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
     assert answer["probabilities"] == pytest.approx(dict(zip(CLASSES, chances, strict=True)), abs=1e-5)
@@ -293,13 +309,15 @@ def test_the_probabilities_on_request(app, forests):
     assert "true or false" in problem(app.post("/?probabilities=maybe", json=GOAL), 400)["detail"]
 
 
-def test_french_is_readable_in_the_bytes(app):
+def test_french_is_readable_in_the_bytes(app: FlaskClient) -> None:
     rows = [{"zone": zone, "event": event} for zone in ZONES for event in EVENTS]
     text = app.post("/", json={"instances": rows}).get_data(as_text=True)
     assert "\\u" not in text and re.search("[éèàêç’]", text)
 
 
-def test_every_request_leaves_one_structured_entry(start, bucket, candidates, capfd):
+def test_every_request_leaves_one_structured_entry(
+    start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates, capfd: pytest.CaptureFixture[str]
+) -> None:
     outcome = publish(bucket, candidates[0])
     app = start(GOOGLE_CLOUD_PROJECT="demo")
     app.post("/", json=GOAL, headers={"X-Cloud-Trace-Context": "abc123/7;o=1", "User-Agent": "stadium/1"})
@@ -315,14 +333,16 @@ def test_every_request_leaves_one_structured_entry(start, bucket, candidates, ca
     assert (batch["rows"], refused["severity"], refused["httpRequest"]["status"]) == (3, "WARNING", 400)
 
 
-def test_what_the_framework_refuses_has_the_same_form(app):
+def test_what_the_framework_refuses_has_the_same_form(app: FlaskClient) -> None:
     for path in ("/favicon.ico", "/robots.txt"):
         assert problem(app.get(path), 404)["title"] == "Not Found"
     problem(app.open("/healthz", method="TRACE"), 405)
     assert app.options("/model").headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
-def test_a_defect_of_ours_is_a_problem_document_and_an_error_in_the_log(app, monkeypatch, capfd):
+def test_a_defect_of_ours_is_a_problem_document_and_an_error_in_the_log(
+    app: FlaskClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.modules["state"], "live", lambda: 1 / 0)
     assert "ZeroDivisionError; see its log" in problem(app.post("/", json=GOAL), 500)["detail"]
     entry = json.loads(capfd.readouterr().out.splitlines()[-1])
@@ -344,7 +364,7 @@ ROW = st.fixed_dictionaries(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ROW | st.none() | st.just("VIP"), min_size=1, max_size=4))
-def test_columns_and_rows_are_judged_alike(rows):
+def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     """The fast way through a batch accepts nothing that the careful one refuses, and reads what it accepts alike."""
     found = plain(rows)
     if found is not None:
@@ -369,19 +389,19 @@ def test_columns_and_rows_are_judged_alike(rows):
         min_size=1,
     )
 )
-def test_usual_rows_take_the_fast_way(rows):
+def test_usual_rows_take_the_fast_way(rows: list[Any]) -> None:
     assert plain(rows) is not None
 
 
 @pytest.fixture
-def gunicorn(deployed, bucket, candidates, storage_url):
+def gunicorn(deployed: Path, bucket: Bucket, candidates: Candidates, storage_url: str) -> Iterator[int]:
     """The function as it runs when deployed; yields its port."""
     publish(bucket, candidates[0])
     with running_function(deployed, storage_url, REQUEST_SECONDS="1") as server:
         yield server.port
 
 
-def test_who_falls_silent_in_a_request_is_cut_off(gunicorn):
+def test_who_falls_silent_in_a_request_is_cut_off(gunicorn: int) -> None:
     """A thread is held for as long as a sender may be silent, and others are answered meanwhile."""
     begun = time.monotonic()
     slow = []
@@ -411,7 +431,7 @@ def test_who_falls_silent_in_a_request_is_cut_off(gunicorn):
 
 
 @pytest.mark.timeout(240)
-def test_a_sample_of_the_odd_input(gunicorn):
+def test_a_sample_of_the_odd_input(gunicorn: int) -> None:
     """`make prove-serving` sends more than twenty thousand."""
     counts = schemathesis_cases(f"http://127.0.0.1:{gunicorn}", 200) + hypothesis_cases(gunicorn, 400)
     assert counts.pop("cases") >= 600

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from reader import BucketReader
@@ -76,7 +77,7 @@ def reader(deadline: float = 2) -> BucketReader:
     return found
 
 
-def test_an_object_is_read_with_the_token_of_the_account_and_one_token_serves_many(google):
+def test_an_object_is_read_with_the_token_of_the_account_and_one_token_serves_many(google: Google) -> None:
     google.script = [(200, b"one"), (200, b"two")]
     bucket = reader()
     assert (bucket.read("manifests/a b.json"), bucket.read("x")) == (b"one", b"two")
@@ -86,7 +87,7 @@ def test_an_object_is_read_with_the_token_of_the_account_and_one_token_serves_ma
     ]
 
 
-def test_a_revoked_token_is_replaced(google):
+def test_a_revoked_token_is_replaced(google: Google) -> None:
     google.script = [(200, b"one"), (401, b"expired"), (200, b"two")]
     bucket = reader()
     bucket.read("x")
@@ -95,12 +96,12 @@ def test_a_revoked_token_is_replaced(google):
 
 
 @pytest.mark.parametrize("trouble", [(503, b"busy"), (429, b"slow down"), (0, b"on")], ids=["503", "429", "truncated"])
-def test_trouble_that_passes_is_waited_out(google, trouble):
+def test_trouble_that_passes_is_waited_out(google: Google, trouble: tuple[int, bytes]) -> None:
     google.script = [trouble, trouble, (200, b"one")]
     assert reader().read("x") == b"one"
 
 
-def test_what_does_not_pass_is_an_error_in_words_and_in_time(google):
+def test_what_does_not_pass_is_an_error_in_words_and_in_time(google: Google) -> None:
     google.script = [(404, b""), (403, b""), (400, b"odd"), *[(503, b"busy")] * 20]
     bucket = reader(deadline=1)
     with pytest.raises(ReleaseNotFoundError, match="gs://models/x does not exist"):
@@ -115,7 +116,7 @@ def test_what_does_not_pass_is_an_error_in_words_and_in_time(google):
     assert time.monotonic() - begun < 3
 
 
-def test_without_a_metadata_server_the_cause_is_named(google, monkeypatch):
+def test_without_a_metadata_server_the_cause_is_named(google: Google, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:9")
     with pytest.raises(
         ReleaseError, match=r"no credentials, because the metadata server 127\.0\.0\.1:9 does not answer"
@@ -123,7 +124,9 @@ def test_without_a_metadata_server_the_cause_is_named(google, monkeypatch):
         reader(deadline=0.3).read("x")
 
 
-def test_through_a_proxy_that_inspects_tls_as_companies_have_them(google, monkeypatch, tmp_path):
+def test_through_a_proxy_that_inspects_tls_as_companies_have_them(
+    google: Google, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The proxy answers for Google with a certificate of its own, which only its CA bundle makes good."""
     certificate, key = tmp_path / "ca.pem", tmp_path / "key.pem"
     names = ("-subj", "/CN=storage.googleapis.com", "-addext", "subjectAltName=DNS:storage.googleapis.com")

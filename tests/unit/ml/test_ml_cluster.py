@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -32,7 +33,9 @@ def make_tls(folder: Path) -> Path:
     folder.mkdir()
     now = datetime.datetime.now(datetime.timezone.utc)
 
-    def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey):
+    def certificate(
+        name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey
+    ) -> bytes:
         names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (name, issuer)]
         builder = x509.CertificateBuilder().subject_name(names[0]).issuer_name(names[1]).public_key(key.public_key())
         builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
@@ -86,7 +89,7 @@ class Cluster:
 
 
 @pytest.fixture
-def two_workers(tmp_path) -> Iterator[Cluster]:
+def two_workers(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path, 2)
     try:
         Dask(made.address, made.tls, 2, wait_seconds=150).close()  # on a busy machine they need a while
@@ -95,7 +98,9 @@ def two_workers(tmp_path) -> Iterator[Cluster]:
         made.stop()
 
 
-def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(two_workers, tmp_path, capsys):
+def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(
+    two_workers: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = Synthetic(400_000, 7)
     expected, shares = grow_forest(source, 7, Threads(2), Log())
     assert len(shares) == 20
@@ -103,7 +108,7 @@ def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(two_work
     finished = 0
 
     class Counting(Dask):
-        def run(self, *arguments):
+        def run(self, *arguments: Any) -> Iterator[tuple[int, bytes]]:
             nonlocal finished
             for finished, result in enumerate(super().run(*arguments), start=1):
                 if finished == 3:
@@ -120,7 +125,7 @@ def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(two_work
     assert "Dask cluster of 2 workers" in capsys.readouterr().out
 
 
-def test_rows_of_a_file_are_sent_and_the_command_publishes_the_same_model(two_workers, tmp_path):
+def test_rows_of_a_file_are_sent_and_the_command_publishes_the_same_model(two_workers: Cluster, tmp_path: Path) -> None:
     data = tmp_path / "rows.csv"
     line = "{},{},{},0.5,{},{},{}\n"
     zones, events = ("VIP", "North", "South", "East", "West"), ("None", "Goal", "Card")
@@ -143,7 +148,9 @@ def test_rows_of_a_file_are_sent_and_the_command_publishes_the_same_model(two_wo
     assert found[0] == found[1]
 
 
-def test_a_cluster_that_cannot_be_used_is_one_clear_line(two_workers, tmp_path, monkeypatch):
+def test_a_cluster_that_cannot_be_used_is_one_clear_line(
+    two_workers: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ClusterError, match=r"2 of 3 workers came to tls://.* within 3 s; look at fanops-dask-worker"):
         Dask(two_workers.address, two_workers.tls, 3, wait_seconds=3)
     stranger = make_tls(tmp_path / "stranger")  # another authority's certificate

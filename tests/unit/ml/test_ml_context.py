@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,7 +29,7 @@ ANYTHING = st.recursive(
 )
 
 
-def test_only_the_zone_is_required():
+def test_only_the_zone_is_required() -> None:
     assert validate({"zone": "VIP"}) == {
         "match_minute": 0,
         "score_diff": 0,
@@ -40,17 +41,17 @@ def test_only_the_zone_is_required():
 
 
 @given(VALID)
-def test_a_valid_context_is_kept_and_validating_twice_changes_nothing(raw):
-    context = validate(raw)
+def test_a_valid_context_is_kept_and_validating_twice_changes_nothing(raw: Any) -> None:
+    context: Any = validate(raw)
     assert {name: context[name] for name in raw} == raw
     assert validate(context) == context
     assert [type(context[field.name]) for field in FIELDS] == [field.kind for field in FIELDS]
 
 
 @given(st.dictionaries(st.sampled_from([field.name for field in FIELDS]) | st.text(max_size=8), ANYTHING) | ANYTHING)
-def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw):
+def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw: Any) -> None:
     try:
-        context = validate(raw)
+        context: Any = validate(raw)
     except ContextError as error:
         assert error.problems
         json.dumps([problem.as_dict() for problem in error.problems])
@@ -92,13 +93,13 @@ def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw):
         ),
     ],
 )
-def test_a_refusal_says_what_is_allowed_and_what_was_sent(member, value, message):
+def test_a_refusal_says_what_is_allowed_and_what_was_sent(member: str, value: Any, message: str) -> None:
     with pytest.raises(ContextError) as refused:
         validate({"zone": "VIP", member: value})
     assert [problem.detail for problem in refused.value.problems] == [message]
 
 
-def test_all_problems_are_listed_at_once():
+def test_all_problems_are_listed_at_once() -> None:
     with pytest.raises(ContextError) as refused:
         validate({"match_minute": -1, "event": "Corner", "zonne": "VIP"}, "instances[3].")
     assert [problem.field for problem in refused.value.problems] == [
@@ -110,12 +111,12 @@ def test_all_problems_are_listed_at_once():
 
 
 @given(VALID, st.text().filter(lambda name: name not in {field.name for field in FIELDS}))
-def test_an_unknown_member_is_refused_however_many_known_ones_there_are(raw, name):
+def test_an_unknown_member_is_refused_however_many_known_ones_there_are(raw: Any, name: str) -> None:
     with pytest.raises(ContextError):
         validate({**raw, name: 1})
 
 
-def test_a_whole_float_is_an_integer_and_null_is_the_default():
+def test_a_whole_float_is_an_integer_and_null_is_the_default() -> None:
     context = validate({"zone": "East", "match_minute": 45.0, "event": None, "temperature": -0.0})
     assert (context["match_minute"], context["event"]) == (45, "None")
     assert str(context["temperature"]) == "0.0"

@@ -6,27 +6,30 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
-from model_fixtures import BUCKET
+from google.cloud.storage import Client
 
 from ml import dataset, fingerprint, spool
 from ml.context import EVENTS, ZONES
 from ml.datafile import open_data
-from ml.features import encode_arrays
+from ml.features import Features, encode_arrays
 from ml.intake import DataError, read
 from ml.progress import Log
 from ml.sponsors import CLASSES
 from ml.train import main
+from tests.unit.ml.model_fixtures import BUCKET
 
 ROWS = 3000
+Written = tuple[Path, Features, dataset.Labels]
 
 
-def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Features, dataset.Labels]:
     """Return contexts and sponsors as a table, and the features and labels that a reader must find in it."""
     rng = np.random.default_rng(seed)
     contexts = dataset.draw_contexts(rows, rng)
@@ -46,12 +49,12 @@ def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, np.nd
     return pa.table(columns), features, labels
 
 
-def canonical(features, labels) -> list[bytes]:
+def canonical(features: Features, labels: dataset.Labels) -> list[bytes]:
     return sorted(row.tobytes() + bytes([label]) for row, label in zip(features, labels, strict=True))
 
 
 @pytest.fixture
-def written(tmp_path):
+def written(tmp_path: Path) -> Written:
     """The same rows, sorted by sponsor, in each format."""
     data, features, labels = table(ROWS, sort=True)
     pyarrow.csv.write_csv(data, tmp_path / "rows.csv")
@@ -61,7 +64,9 @@ def written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
-def test_every_row_is_trained_on_or_held_out_once(name, written, tmp_path, monkeypatch):
+def test_every_row_is_trained_on_or_held_out_once(
+    name: str, written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, features, labels = written
     monkeypatch.setattr("ml.spool.CHUNK_ROWS", 512)  # several chunks
     monkeypatch.setattr("ml.forest.SMALLEST_PARTITION", 500)
@@ -81,7 +86,7 @@ def test_every_row_is_trained_on_or_held_out_once(name, written, tmp_path, monke
         assert np.abs(np.bincount(part, minlength=12) / len(part) - shares_of).max() < 0.06
 
 
-def test_the_formats_give_the_same_spool(written):
+def test_the_formats_give_the_same_spool(written: Written) -> None:
     folder, *_ = written
     rows = {suffix: np.concatenate(list(read(folder / f"rows{suffix}"))) for suffix in (".csv", ".csv.gz", ".parquet")}
     assert rows[".csv"].tobytes() == rows[".csv.gz"].tobytes() == rows[".parquet"].tobytes()
@@ -107,7 +112,9 @@ GOOD = "45,0,21.5,0.7,VIP,Goal,Visa"
         ("45,0,21.5,0.7,VIP,Goal", "line 70002: 6 columns instead of 7"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_said_with_row_and_column_and_nothing_is_written(line, message, tmp_path, capsys):
+def test_a_mistake_is_said_with_row_and_column_and_nothing_is_written(
+    line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "bad.csv"
     # behind more than one batch, and before a row that is wrong as well
     path.write_text("\n".join([HEADER, *[GOOD] * 70_000, line, GOOD, "x,x,x,x,x,x,x"]) + "\n")
@@ -120,7 +127,7 @@ def test_a_mistake_is_said_with_row_and_column_and_nothing_is_written(line, mess
     assert message.split(":")[0] in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_the_first_wrong_row_counts_whatever_its_column(tmp_path):
+def test_the_first_wrong_row_counts_whatever_its_column(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text("\n".join([HEADER, GOOD, "45,0,21.5,0.7,VIP,Goal,Nobody", "999,0,21.5,0.7,VIP,Goal,Visa"]))
     with pytest.raises(DataError, match="row 2, column sponsor"):
@@ -139,7 +146,9 @@ def test_the_first_wrong_row_counts_whatever_its_column(tmp_path):
         ((HEADER + "\n" + "\n".join([GOOD] * 90)).encode(), "x.csv", "x.csv has 90 rows; 100 to train on are the least"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_none_is_one_line(content, name, message, tmp_path, capsys):
+def test_a_file_that_is_none_is_one_line(
+    content: bytes, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     assert main(["--data", str(path), "--output", str(tmp_path / "run")]) == 1
@@ -148,7 +157,7 @@ def test_a_file_that_is_none_is_one_line(content, name, message, tmp_path, capsy
     assert error.count("\n") == 1
 
 
-def test_parquet_columns_of_the_wrong_type_and_damaged_files(written, tmp_path):
+def test_parquet_columns_of_the_wrong_type_and_damaged_files(written: Written, tmp_path: Path) -> None:
     folder, *_ = written
     data, *_ = table(50)
     place = data.schema.get_field_index("match_minute")
@@ -165,7 +174,7 @@ def test_parquet_columns_of_the_wrong_type_and_damaged_files(written, tmp_path):
         list(read(tmp_path / "n.parquet"))
 
 
-def test_a_spool_is_found_again_only_if_it_is_whole_and_of_the_same_data(written, tmp_path):
+def test_a_spool_is_found_again_only_if_it_is_whole_and_of_the_same_data(written: Written, tmp_path: Path) -> None:
     folder, *_ = written
     identity = {"sha256": "x"}
     made = spool.write(tmp_path / "s", identity, read(folder / "rows.csv"), "rows.csv")
@@ -181,8 +190,13 @@ def test_a_spool_is_found_again_only_if_it_is_whole_and_of_the_same_data(written
 
 
 def test_an_object_in_a_bucket_is_trained_on_and_named_by_its_generation(
-    client, storage_url, written, tmp_path, monkeypatch, capsys
-):
+    client: Client,
+    storage_url: str,
+    written: Written,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
     folder, *_ = written
@@ -215,7 +229,7 @@ def test_an_object_in_a_bucket_is_trained_on_and_named_by_its_generation(
         assert message in capsys.readouterr().err
 
 
-def test_the_name_of_a_local_file_does_not_count_and_its_content_does(written, tmp_path):
+def test_the_name_of_a_local_file_does_not_count_and_its_content_does(written: Written, tmp_path: Path) -> None:
     folder, *_ = written
     copy = tmp_path / "elsewhere.csv"
     copy.write_bytes((folder / "rows.csv").read_bytes())

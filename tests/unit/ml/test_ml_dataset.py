@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from ml import dataset
 from ml.context import EVENTS, ZONES, validate
-from ml.features import COLUMNS, encode, encode_arrays
+from ml.features import COLUMNS, ContextArrays, encode, encode_arrays
 from ml.rules import RULES, SIGNALS
 from ml.sponsors import CATALOGUE, CLASSES
 
 
 @pytest.fixture(scope="module")
-def contexts():
+def contexts() -> ContextArrays:
     return dataset.draw_contexts(20_000, np.random.default_rng(7))
 
 
-def test_the_catalogue_has_the_twelve_sponsors_and_a_message_for_each():
+def test_the_catalogue_has_the_twelve_sponsors_and_a_message_for_each() -> None:
     assert {sponsor.name: sponsor.category for sponsor in CATALOGUE.values()} == {
         "Sidi Ali": "Beverage",
         "Coca-Cola": "Beverage",
@@ -39,7 +41,7 @@ def test_the_catalogue_has_the_twelve_sponsors_and_a_message_for_each():
     assert list(CLASSES) == sorted(CATALOGUE)
 
 
-def test_the_fifteen_columns_in_their_order():
+def test_the_fifteen_columns_in_their_order() -> None:
     assert COLUMNS == (
         "match_minute", "score_diff", "temperature", "crowd_density",
         "zone_VIP", "zone_North", "zone_South", "zone_East", "zone_West",
@@ -47,13 +49,13 @@ def test_the_fifteen_columns_in_their_order():
     )  # fmt: skip
 
 
-def test_no_event_is_the_zero_vector():
+def test_no_event_is_the_zero_vector() -> None:
     row = encode([validate({"zone": "South", "match_minute": 7, "score_diff": -2})])
     assert row.tolist() == [[7, -2, 20, 0.5, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]]
     assert row.dtype == np.float32
 
 
-def test_one_context_is_encoded_as_it_is_among_many(contexts):
+def test_one_context_is_encoded_as_it_is_among_many(contexts: ContextArrays) -> None:
     many = encode_arrays(contexts)
     singles = [contexts.context(row) for row in range(500)]
     assert encode(singles).tobytes() == many[:500].tobytes()
@@ -61,7 +63,7 @@ def test_one_context_is_encoded_as_it_is_among_many(contexts):
     assert encode([]).shape == (0, 15)
 
 
-def test_every_drawn_context_is_valid_and_every_value_is_drawn(contexts):
+def test_every_drawn_context_is_valid_and_every_value_is_drawn(contexts: ContextArrays) -> None:
     for row in range(2000):
         context = contexts.context(row)
         assert validate(context) == context
@@ -69,7 +71,7 @@ def test_every_drawn_context_is_valid_and_every_value_is_drawn(contexts):
     assert set(contexts.event) == set(range(len(EVENTS)))
 
 
-def test_the_distribution_is_one_and_no_sponsor_is_impossible(contexts):
+def test_the_distribution_is_one_and_no_sponsor_is_impossible(contexts: ContextArrays) -> None:
     chances = dataset.probabilities(contexts)
     assert chances.shape == (20_000, 12)
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=0, atol=1e-12)
@@ -77,7 +79,7 @@ def test_the_distribution_is_one_and_no_sponsor_is_impossible(contexts):
     assert np.bincount(chances.argmax(axis=1), minlength=12).min() > 0.02 * 20_000
 
 
-def test_the_labels_follow_the_distribution(contexts):
+def test_the_labels_follow_the_distribution(contexts: ContextArrays) -> None:
     chances = dataset.probabilities(contexts)
     labels = dataset.draw_labels(chances, np.random.default_rng(1))
     drawn = np.bincount(labels, minlength=12) / len(labels)
@@ -86,21 +88,21 @@ def test_the_labels_follow_the_distribution(contexts):
     assert abs(hits - dataset.bayes_accuracy(chances)) < 0.01
 
 
-def test_every_rule_can_apply_and_names_known_things(contexts):
+def test_every_rule_can_apply_and_names_known_things(contexts: ContextArrays) -> None:
     present = {name: signal(contexts) for name, signal in SIGNALS.items()}
     for rule in RULES:
         assert rule.sponsor in CATALOGUE
-        assert np.all([present[name] for name in rule.signals.split()] or [True], axis=0).any(), rule
+        assert np.all([present[name] for name in rule.signals.split()] or [np.array(True)], axis=0).any(), rule
 
 
-def test_the_rules_say_what_they_say():
-    def likeliest(**context):
-        contexts = dataset.ContextArrays(
-            *(np.array([context.get(name, default)]) for name, default in
-              (("match_minute", 30), ("score_diff", 0), ("temperature", 20.0), ("crowd_density", 0.5))),
+def test_the_rules_say_what_they_say() -> None:
+    def likeliest(**context: Any) -> str:
+        defaults = {"match_minute": 30, "score_diff": 0, "temperature": 20.0, "crowd_density": 0.5}
+        contexts = ContextArrays(
+            **{name: np.array([context.get(name, default)]) for name, default in defaults.items()},
             zone=np.array([ZONES.index(context["zone"])]),
             event=np.array([EVENTS.index(context.get("event", "None"))]),
-        )  # fmt: skip
+        )
         return CLASSES[dataset.probabilities(contexts).argmax()]
 
     assert likeliest(zone="VIP", event="Goal") == "Visa"
@@ -110,17 +112,17 @@ def test_the_rules_say_what_they_say():
     assert likeliest(zone="South", event="Goal", score_diff=-1) == "Adidas"
 
 
-def test_a_partition_depends_on_its_seed_and_number_only():
+def test_a_partition_depends_on_its_seed_and_number_only() -> None:
     features, labels = dataset.partition(5, 3, 1000)
     again, labels_again = dataset.partition(5, 3, 1000)
     assert (features.tobytes(), labels.tobytes()) == (again.tobytes(), labels_again.tobytes())
-    assert (features.shape, features.dtype, labels.dtype) == ((1000, 15), np.float32, np.int64)
+    assert (features.shape, features.dtype, labels.dtype) == ((1000, 15), np.dtype(np.float32), np.dtype(np.int64))
     for seed, index in ((5, 4), (6, 3)):
         other, _ = dataset.partition(seed, index, 1000)
         assert (np.asarray(other == features).all(axis=1)).mean() < 0.01
 
 
-def test_the_held_out_rows_are_always_the_same_and_not_those_of_a_training():
+def test_the_held_out_rows_are_always_the_same_and_not_those_of_a_training() -> None:
     first, second = list(dataset.held_out(60_000)), list(dataset.held_out(60_000))
     assert [len(chunk[1]) for chunk in first] == [50_000, 10_000]
     assert all(a[0].tobytes() == b[0].tobytes() and (a[1] == b[1]).all() for a, b in zip(first, second, strict=True))

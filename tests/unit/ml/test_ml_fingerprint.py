@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def copy(tmp_path) -> Path:
+def copy(tmp_path: Path) -> Path:
     """What a training machine has: the package without the function, and the lock."""
     ignored = shutil.ignore_patterns("function", "__pycache__")
     shutil.copytree(ROOT / "ml", tmp_path / "ml", ignore=ignored)
@@ -26,7 +26,7 @@ def copy(tmp_path) -> Path:
     return tmp_path
 
 
-def test_the_controller_and_the_training_machine_agree(copy):
+def test_the_controller_and_the_training_machine_agree(copy: Path) -> None:
     (copy / "ml" / "__pycache__").mkdir()
     (copy / "ml" / "__pycache__" / "x.pyc").write_bytes(b"")
     assert fingerprint(10_000, 42, copy) == fingerprint(10_000, 42)
@@ -40,7 +40,7 @@ def changed_parts(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def test_each_input_changes_its_part_and_the_whole(copy):
+def test_each_input_changes_its_part_and_the_whole(copy: Path) -> None:
     before = fingerprint(10_000, 42, copy)
     assert set(before) == {"fingerprint", "code", "lock", "data", "parameters"}
     assert changed_parts(before, fingerprint(10_001, 42, copy)) == {"fingerprint", "parameters"}
@@ -50,7 +50,7 @@ def test_each_input_changes_its_part_and_the_whole(copy):
     assert changed_parts(before, fingerprint(10_000, 42, copy)) == {"fingerprint", "lock"}
 
 
-def test_code_counts_and_the_function_does_not(copy):
+def test_code_counts_and_the_function_does_not(copy: Path) -> None:
     before = fingerprint(1000, 1, copy)
     (copy / "ml" / "function").mkdir()
     (copy / "ml" / "function" / "main.py").write_text("x = 1\n")
@@ -59,7 +59,7 @@ def test_code_counts_and_the_function_does_not(copy):
     assert changed_parts(before, fingerprint(1000, 1, copy)) == {"fingerprint", "code"}
 
 
-def test_a_message_may_be_edited_and_a_sponsor_may_not(copy):
+def test_a_message_may_be_edited_and_a_sponsor_may_not(copy: Path) -> None:
     before = fingerprint(1000, 1, copy)
     path = copy / "ml" / "sponsors.json"
     document = json.loads(path.read_text())
@@ -71,7 +71,9 @@ def test_a_message_may_be_edited_and_a_sponsor_may_not(copy):
     assert changed_parts(before, fingerprint(1000, 1, copy)) == {"fingerprint", "data"}
 
 
-def test_a_missing_lock_is_one_clear_line(copy, capsys, monkeypatch):
+def test_a_missing_lock_is_one_clear_line(
+    copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (copy / "requirements" / "training.txt").unlink()
     monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy, None))
     assert main(["--samples", "1000"]) == 1

@@ -8,28 +8,29 @@ import io
 import joblib
 import numpy as np
 import pytest
-from model_fixtures import as_candidate, grown
 
 from ml import dataset, forest
-from ml.features import encode_arrays
+from ml.features import ContextArrays, Features, encode_arrays
+from ml.gate import TOLERANCE
 from ml.onnx_export import _round_down, to_onnx
 from ml.releases import ReleaseError
-from ml.serving import TOLERANCE, Model
+from ml.serving import Model
 from ml.sponsors import CLASSES
+from tests.unit.ml.model_fixtures import Candidates, Forests, as_candidate, grown
 
 
 @pytest.fixture(scope="module")
-def contexts():
+def contexts() -> ContextArrays:
     return dataset.draw_contexts(10_000, np.random.default_rng(3))
 
 
 @pytest.fixture(scope="module")
-def features(contexts):
+def features(contexts: ContextArrays) -> Features:
     return encode_arrays(contexts)
 
 
 @pytest.mark.parametrize("samples", [100, 10_000, 20_001, 100_001, 1_234_567, 10_000_000, 123_456_789])
-def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(samples):
+def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(samples: int) -> None:
     shares = forest.plan(samples)
     assert sum(share.rows for share in shares) == samples
     assert sum(share.trees for share in shares) == max(forest.TREES, len(shares))
@@ -37,14 +38,14 @@ def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(sampl
     assert [(share.index, share.of) for share in shares] == [(index, len(shares)) for index in range(len(shares))]
 
 
-def test_ten_times_the_rows_are_ten_times_the_work():
+def test_ten_times_the_rows_are_ten_times_the_work() -> None:
     def work(samples: int) -> int:
         return sum(share.rows * share.trees for share in forest.plan(samples))
 
     assert 0.85 < work(10_000_000) / (10 * work(1_000_000)) < 1.15
 
 
-def test_same_seed_same_bytes_whatever_the_jobs(forests, features):
+def test_same_seed_same_bytes_whatever_the_jobs(forests: Forests, features: Features) -> None:
     again = grown(1500, seed=1, jobs=2)
     assert forest.probabilities(again, features).tobytes() == forest.probabilities(forests[0], features).tobytes()
     assert to_onnx(again) == to_onnx(forests[0])
@@ -53,7 +54,7 @@ def test_same_seed_same_bytes_whatever_the_jobs(forests, features):
     assert forest.probabilities(forests[1], features).tobytes() != forest.probabilities(again, features).tobytes()
 
 
-def test_several_partitions_make_one_forest(monkeypatch, features):
+def test_several_partitions_make_one_forest(monkeypatch: pytest.MonkeyPatch, features: Features) -> None:
     monkeypatch.setattr(forest, "SMALLEST_PARTITION", 400)
     made = [grown(1500, seed=1, jobs=jobs) for jobs in (1, 2)]
     assert len(made[0].estimators_) == forest.TREES
@@ -61,7 +62,7 @@ def test_several_partitions_make_one_forest(monkeypatch, features):
     assert forest.probabilities(made[0], features).shape == (10_000, 12)
 
 
-def test_a_class_that_a_partition_never_saw_keeps_its_column():
+def test_a_class_that_a_partition_never_saw_keeps_its_column() -> None:
     features, labels = dataset.partition(1, 0, 400)
     few = labels < 3
     share = forest.Share(0, int(few.sum()), 4)
@@ -74,7 +75,9 @@ def test_a_class_that_a_partition_never_saw_keeps_its_column():
     np.testing.assert_allclose(found, chances, rtol=0, atol=TOLERANCE)
 
 
-def test_scikit_learn_and_onnx_give_the_same_answers(forests, contexts, features):
+def test_scikit_learn_and_onnx_give_the_same_answers(
+    forests: Forests, contexts: ContextArrays, features: Features
+) -> None:
     expected = forest.probabilities(forests[0], features)
     model = Model(to_onnx(forests[0]), CLASSES)
     found = model.probabilities(features)
@@ -85,7 +88,7 @@ def test_scikit_learn_and_onnx_give_the_same_answers(forests, contexts, features
     assert winners[0] == expected[17].argmax()
 
 
-def test_thresholds_keep_every_comparison():
+def test_thresholds_keep_every_comparison() -> None:
     values = np.random.default_rng(0).normal(size=2000).astype(np.float32)
     neighbours = np.nextafter(values, np.float32(np.inf))
     thresholds = (values.astype(np.float64) + neighbours) / 2
@@ -93,7 +96,7 @@ def test_thresholds_keep_every_comparison():
     assert ((values <= rounded) & (neighbours > rounded)).all()
 
 
-def test_a_person_can_use_the_joblib_files(forests, features):
+def test_a_person_can_use_the_joblib_files(forests: Forests, features: Features) -> None:
     saved = joblib.load(io.BytesIO(as_candidate(forests[0], "x").files["model.joblib"]))
     with pytest.warns(UserWarning, match="feature names"):  # scikit-learn compares the names of a DataFrame
         answers = saved.predict(features[:50])
@@ -101,7 +104,7 @@ def test_a_person_can_use_the_joblib_files(forests, features):
     assert list(saved.feature_names_in_)[:2] == ["match_minute", "score_diff"]
 
 
-def test_golden_rows_prove_a_model_and_expose_another(candidates):
+def test_golden_rows_prove_a_model_and_expose_another(candidates: Candidates) -> None:
     first, second = candidates
     model = Model(first.files["model.onnx"], CLASSES)
     model.prove(first.facts["golden"])
@@ -113,7 +116,7 @@ def test_golden_rows_prove_a_model_and_expose_another(candidates):
         Model(b"not a model", CLASSES)
 
 
-def test_ten_thousand_rows_reach_the_promised_accuracy_in_a_small_model():
+def test_ten_thousand_rows_reach_the_promised_accuracy_in_a_small_model() -> None:
     serialised = to_onnx(grown(10_000, seed=42, jobs=2))
     model = Model(serialised, CLASSES)
     right = np.concatenate([model.probabilities(x).argmax(axis=1) == y for x, y, _ in dataset.held_out()])

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from model_fixtures import BUCKET, as_candidate, publish_unproven
+from google.cloud.storage import Client
 
 from ml.bucket import Bucket
 from ml.gate import Limits, Proof
@@ -17,20 +18,23 @@ from ml.releases import Candidate, load_release, read_pointer
 from tests.damaged_files import damage, deserialisers_guarded
 from tests.faulty_storage import faulty_storage
 from tests.publish_sweep import sweep
+from tests.unit.ml.model_fixtures import BUCKET, Candidates, Forests, as_candidate, new_client, publish_unproven
 
 MIB = 2**20
 
 
 @pytest.fixture
-def bucket(client) -> Bucket:
+def bucket(client: Client) -> Bucket:
     return Bucket(BUCKET, client, deadline=5)
 
 
-def changed(candidate: Candidate, **facts) -> Candidate:
+def changed(candidate: Candidate, **facts: Any) -> Candidate:
     return Candidate(candidate.files, {**candidate.facts, **facts})
 
 
-def test_a_release_is_proven_in_processes_of_their_own_and_its_memory_is_told(bucket, candidates):
+def test_a_release_is_proven_in_processes_of_their_own_and_its_memory_is_told(
+    bucket: Bucket, candidates: Candidates
+) -> None:
     publish(bucket, candidates[0])
     memory = load_release(bucket.read).manifest["memory"]
     assert 20 * MIB < memory["base_bytes"] < memory["peak_bytes"] < memory["serving_bytes"] < 512 * MIB
@@ -39,7 +43,9 @@ def test_a_release_is_proven_in_processes_of_their_own_and_its_memory_is_told(bu
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.joblib", "model_columns.joblib"])
 @pytest.mark.parametrize("what", ["of the other forest", "no model"])
-def test_a_file_that_answers_otherwise_is_never_promoted(bucket, candidates, name, what):
+def test_a_file_that_answers_otherwise_is_never_promoted(
+    bucket: Bucket, candidates: Candidates, name: str, what: str
+) -> None:
     """Not even by force."""
     other = candidates[1].files[name] if what == "of the other forest" else b"not a model at all"
     if name == "model_columns.joblib" and what == "of the other forest":
@@ -50,7 +56,9 @@ def test_a_file_that_answers_otherwise_is_never_promoted(bucket, candidates, nam
     assert bucket.read_versioned("current.json") is None
 
 
-def test_a_process_that_is_killed_while_it_loads_is_told_as_such(candidates, monkeypatch):
+def test_a_process_that_is_killed_while_it_loads_is_told_as_such(
+    candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import subprocess
 
     monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, -9, "", ""))
@@ -58,8 +66,10 @@ def test_a_process_that_is_killed_while_it_loads_is_told_as_such(candidates, mon
         prove(candidates[0].files, candidates[0].facts)
 
 
-def test_too_low_too_large_or_of_another_schema_is_refused_with_the_numbers(bucket, candidates):
-    def refused(candidate: Candidate, memory: int = 0, **options) -> str:
+def test_too_low_too_large_or_of_another_schema_is_refused_with_the_numbers(
+    bucket: Bucket, candidates: Candidates
+) -> None:
+    def refused(candidate: Candidate, memory: int = 0, **options: Any) -> str:
         with pytest.raises(RefusedError) as error:
             publish(bucket, candidate, prove=lambda files, facts: Proof(0, 30 * MIB, memory), **options)
         return str(error.value)
@@ -82,7 +92,7 @@ def test_too_low_too_large_or_of_another_schema_is_refused_with_the_numbers(buck
     assert (pointer.version, pointer.forced, pointer.reason) == (2, False, "passed the quality gate")
 
 
-def test_a_forced_promotion_is_recorded_with_what_the_gate_said(bucket, candidates):
+def test_a_forced_promotion_is_recorded_with_what_the_gate_said(bucket: Bucket, candidates: Candidates) -> None:
     publish_unproven(bucket, candidates[0])
     low = changed(candidates[1], metrics={**candidates[1].facts["metrics"], "accuracy": 0.4})
     publish(bucket, low, force=True, prove=lambda files, facts: Proof(0, 0, 999 * MIB))
@@ -93,7 +103,9 @@ def test_a_forced_promotion_is_recorded_with_what_the_gate_said(bucket, candidat
     assert not pointer.history[0].forced
 
 
-def test_a_forced_release_over_a_damaged_one_goes_on_counting(bucket, client, candidates):
+def test_a_forced_release_over_a_damaged_one_goes_on_counting(
+    bucket: Bucket, client: Client, candidates: Candidates
+) -> None:
     publish_unproven(bucket, candidates[0])
     for blob in client.list_blobs(BUCKET, prefix="manifests/"):
         blob.upload_from_string("damaged")
@@ -103,18 +115,16 @@ def test_a_forced_release_over_a_damaged_one_goes_on_counting(bucket, client, ca
 
 
 @pytest.mark.timeout(300)
-def test_a_sample_of_the_publish_sweep():
+def test_a_sample_of_the_publish_sweep() -> None:
     """`make prove-serving` sweeps every call."""
     with faulty_storage() as front:
-        from model_fixtures import new_client
-
         new_client(front.url).create_bucket(BUCKET)
         found = sweep(front, step=6)
     assert found.violations == [] and found.never_fired == []
     assert sum(found.points.values()) >= 20
 
 
-def test_a_sample_of_the_damaged_files(forests):
+def test_a_sample_of_the_damaged_files(forests: Forests) -> None:
     """`make prove-serving` damages twelve hundred."""
     candidate = as_candidate(forests[0], "damaged")
     with deserialisers_guarded(candidate):

@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[3]
 MIB = 2**20
 
 
-def test_the_prediction_is_near_what_is_then_taken(tmp_path):
-    command = [sys.executable, "-m", "ml.train", "--samples", "200000", "--output", tmp_path]
+def test_the_prediction_is_near_what_is_then_taken(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ml.train", "--samples", "200000", "--output", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     used, predicted = manifest["resources"], manifest["resources"]["predicted"]
@@ -30,7 +30,7 @@ def test_the_prediction_is_near_what_is_then_taken(tmp_path):
     assert predicted["seconds"] > 0
 
 
-def test_memory_does_not_grow_with_the_rows_and_time_does():
+def test_memory_does_not_grow_with_the_rows_and_time_does() -> None:
     ten, hundred = (predict(Synthetic(rows, 1), 1, 2) for rows in (1_000_000, 10_000_000))
     assert hundred.memory < 1.15 * ten.memory
     assert hundred.seconds > 3 * ten.seconds
@@ -39,7 +39,7 @@ def test_memory_does_not_grow_with_the_rows_and_time_does():
     )  # more partitions than 100 trees: more trees
 
 
-def test_what_does_not_fit_is_refused_with_the_machine_that_would_do():
+def test_what_does_not_fit_is_refused_with_the_machine_that_would_do() -> None:
     source = Synthetic(100_000_000, 1)
     needed = predict(source, 1, 1).memory
     assert fit(source, 1, 1, budget=needed + 20 * MIB).jobs == 1
@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_refused_with_the_machine_that_would_do():
     assert [t.price for t in MACHINE_TYPES] == sorted(t.price for t in MACHINE_TYPES)
 
 
-def test_threads_are_given_up_before_a_training_is_refused():
+def test_threads_are_given_up_before_a_training_is_refused() -> None:
     source = Synthetic(17_000_000, 1)
     one, eight = predict(source, 1, 1).memory, predict(source, 1, 8).memory
     assert eight > one + 50 * MIB
@@ -76,7 +76,7 @@ def machine(folder: Path, cgroup: str, available: int) -> dict[str, Path]:
     return {"proc": folder / "proc", "groups": folder / "groups"}
 
 
-def test_the_budget_is_the_tightest_control_group_less_what_others_use(tmp_path):
+def test_the_budget_is_the_tightest_control_group_less_what_others_use(tmp_path: Path) -> None:
     mine = memory_bytes("VmRSS")
     two = machine(tmp_path / "v2", "0::/system.slice/fanops-train-x.service\n", 8000 * MIB)
     group(two["groups"] / "system.slice", {"memory.max": "max\n", "memory.current": "1\n"})

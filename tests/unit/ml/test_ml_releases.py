@@ -6,14 +6,13 @@ from __future__ import annotations
 import random
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import requests
 from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 from live import LiveModel
-from model_fixtures import BUCKET, as_candidate, new_client
-from model_fixtures import publish_unproven as publish
 from requests.adapters import HTTPAdapter
 
 from ml.bucket import Bucket, BucketError, bucket_name, crc32c
@@ -30,6 +29,7 @@ from ml.releases import (
     Candidate,
     Pointer,
     Promotion,
+    Read,
     ReleaseError,
     ReleaseNotFoundError,
     blob_path,
@@ -38,6 +38,8 @@ from ml.releases import (
     read_pointer,
 )
 from ml.serving import model_of
+from tests.unit.ml.model_fixtures import BUCKET, Candidates, new_client
+from tests.unit.ml.model_fixtures import publish_unproven as publish
 
 
 def small(name: str, accuracy: float = 0.8) -> Candidate:
@@ -53,11 +55,11 @@ def objects(client: Client) -> dict[str, int]:
 
 
 @pytest.fixture
-def bucket(client) -> Bucket:
+def bucket(client: Client) -> Bucket:
     return Bucket(BUCKET, client, deadline=5)
 
 
-def test_what_was_published_is_what_is_read(bucket, client):
+def test_what_was_published_is_what_is_read(bucket: Bucket, client: Client) -> None:
     candidate = small("one")
     outcome = publish(bucket, candidate)
     assert (outcome.published, outcome.version) == (True, 1)
@@ -70,21 +72,21 @@ def test_what_was_published_is_what_is_read(bucket, client):
     assert bucket.read("model_columns.joblib") == candidate.files["model_columns.joblib"]
 
 
-def test_publishing_the_same_again_writes_nothing(bucket, client):
+def test_publishing_the_same_again_writes_nothing(bucket: Bucket, client: Client) -> None:
     publish(bucket, small("one"))
     before = objects(client)
     assert not publish(bucket, small("one")).published
     assert objects(client) == before
 
 
-def test_a_missing_mirror_is_repaired_by_publishing_again(bucket, client):
+def test_a_missing_mirror_is_repaired_by_publishing_again(bucket: Bucket, client: Client) -> None:
     publish(bucket, small("one"))
     client.bucket(BUCKET).blob("model.joblib").delete()
     assert not publish(bucket, small("one")).published
     assert bucket.read("model.joblib") == small("one").files["model.joblib"]
 
 
-def test_a_worse_candidate_is_refused_with_the_numbers_unless_forced(bucket, client):
+def test_a_worse_candidate_is_refused_with_the_numbers_unless_forced(bucket: Bucket, client: Client) -> None:
     publish(bucket, small("good", 0.88))
     before = objects(client)
     with pytest.raises(RefusedError, match=r"87\.40% is more than 0\.5% below the 88\.00% of live release 1"):
@@ -98,7 +100,7 @@ def test_a_worse_candidate_is_refused_with_the_numbers_unless_forced(bucket, cli
     assert pointer.previous == pointer.history[0].manifest
 
 
-def test_a_live_release_measured_on_other_rows_is_measured_again(bucket):
+def test_a_live_release_measured_on_other_rows_is_measured_again(bucket: Bucket) -> None:
     live = small("live", 0.65)
     live.facts["metrics"]["held_out"] = "other rows"
     publish(bucket, live)
@@ -109,7 +111,7 @@ def test_a_live_release_measured_on_other_rows_is_measured_again(bucket):
     assert publish(bucket, small("candidate"), measure=lambda release: 0.8).published
 
 
-def test_concurrent_publishers_are_each_live_exactly_once(client, storage_url):
+def test_concurrent_publishers_are_each_live_exactly_once(client: Client, storage_url: str) -> None:
     acknowledged, failures = [], []
 
     def publisher(number: int) -> None:
@@ -144,14 +146,14 @@ class Fault(HTTPAdapter):
         self.at, self.error, self.after = at, error, after
         self.count = 0
 
-    def send(self, request, **options):
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
         if threading.current_thread() is not threading.main_thread():
-            return super().send(request, **options)  # the client looks up the bucket's location for its traces
+            return super().send(request, *args, **options)  # the client looks up the bucket's location for its traces
         self.count += 1
         spoilt = self.count == self.at
         if spoilt and not self.after:
             raise self.error("the network failed before the request")
-        response = super().send(request, **options)
+        response = super().send(request, *args, **options)
         if spoilt:
             raise self.error("the answer was lost")
         return response
@@ -170,7 +172,7 @@ def faulty(url: str, fault: Fault) -> Bucket:
 
 
 @pytest.fixture(scope="module")
-def request_count(storage_url) -> int:
+def request_count(storage_url: str) -> int:
     """How many requests one publish over another takes."""
     client = new_client(storage_url)
     client.create_bucket(BUCKET)
@@ -184,7 +186,9 @@ def request_count(storage_url) -> int:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["request lost", "answer lost"])
-def test_a_lost_request_or_answer_is_not_a_failed_publish(request_count, client, storage_url, after):
+def test_a_lost_request_or_answer_is_not_a_failed_publish(
+    request_count: int, client: Client, storage_url: str, after: bool
+) -> None:
     publish(Bucket(BUCKET, client), small("0"))
     for at in range(1, request_count + 1):
         fault = Fault(at, requests.ConnectionError, after)
@@ -196,8 +200,8 @@ def test_a_lost_request_or_answer_is_not_a_failed_publish(request_count, client,
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_publisher_killed_at_any_request_leaves_old_or_new_and_can_be_run_again(
-    request_count, client, storage_url, after
-):
+    request_count: int, client: Client, storage_url: str, after: bool
+) -> None:
     bucket = Bucket(BUCKET, client)
     publish(bucket, small("0"))
     for at in range(1, request_count + 1):
@@ -211,20 +215,20 @@ def test_a_publisher_killed_at_any_request_leaves_old_or_new_and_can_be_run_agai
         assert bucket.read("model.joblib") == new.files["model.joblib"]
 
 
-def test_an_unknown_outcome_is_said_to_be_unknown(client, storage_url):
+def test_an_unknown_outcome_is_said_to_be_unknown(client: Client, storage_url: str) -> None:
     class Broken(HTTPAdapter):
         """Sends the swap, loses its answer, and everything after it."""
 
         broken = False
 
-        def send(self, request, **options):
+        def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
             if self.broken:
                 raise requests.ConnectionError("unreachable")
             if request.method == "POST" and b'"current.json"' in (request.body or b""):
                 self.broken = True
-                super().send(request, **options)
+                super().send(request, *args, **options)
                 raise requests.ConnectionError("the answer was lost")
-            return super().send(request, **options)
+            return super().send(request, *args, **options)
 
     faulty_client = new_client(storage_url)
     faulty_client._http.mount("http://", Broken())
@@ -233,7 +237,7 @@ def test_an_unknown_outcome_is_said_to_be_unknown(client, storage_url):
     assert not publish(Bucket(BUCKET, client), small("one")).published  # it was
 
 
-def test_what_a_readback_says():
+def test_what_a_readback_says() -> None:
     mine = Pointer(version=5, manifest="m" * 64, write_id="mine", updated="")
 
     def pointer(version: int, write_id: str, *earlier: str) -> Pointer:
@@ -254,7 +258,7 @@ def stored(candidate: Candidate, bucket: Bucket, client: Client) -> dict[str, by
     return {name: bucket.read(name) for name in objects(client)}
 
 
-def reader(contents: dict[str, bytes]):
+def reader(contents: dict[str, bytes]) -> Read:
     def read(path: str) -> bytes:
         if path not in contents:
             raise ReleaseNotFoundError(f"{path} does not exist")
@@ -263,7 +267,9 @@ def reader(contents: dict[str, bytes]):
     return read
 
 
-def test_no_flipped_or_torn_byte_reaches_the_model_loader(candidates, bucket, client, monkeypatch):
+def test_no_flipped_or_torn_byte_reaches_the_model_loader(
+    candidates: Candidates, bucket: Bucket, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contents = stored(candidates[0], bucket, client)
     onnx = candidates[0].files["model.onnx"]
     loaded = []
@@ -290,7 +296,7 @@ def test_no_flipped_or_torn_byte_reaches_the_model_loader(candidates, bucket, cl
     assert refused > 300  # the rest hit a part of the pointer that only people read
 
 
-def test_no_changed_byte_of_the_manifest_is_believed(candidates, bucket, client):
+def test_no_changed_byte_of_the_manifest_is_believed(candidates: Candidates, bucket: Bucket, client: Client) -> None:
     contents = stored(candidates[0], bucket, client)
     path = manifest_path(read_pointer(bucket.read).manifest)
     for place in range(0, len(contents[path]), len(contents[path]) // 200 or 1):
@@ -300,23 +306,26 @@ def test_no_changed_byte_of_the_manifest_is_believed(candidates, bucket, client)
             load_release(reader({**contents, path: bytes(data)}))
 
 
-def test_readers_never_see_a_mixture(candidates):
+def test_readers_never_see_a_mixture(candidates: Candidates) -> None:
     """Eight readers, while a publisher goes back and forth between two releases."""
-    names, contents = {}, {}
+    names: dict[int, str] = {}
+    contents: dict[str, bytes] = {}
     for version, candidate in enumerate(candidates, 1):
         store: dict[str, bytes] = {}
 
         class Memory:
             name = "memory"
 
-            def create(self, path, data, kind, reuse=0, store=store):
+            def create(
+                self, path: str, data: bytes, kind: str, reuse: float = 0, store: dict[str, bytes] = store
+            ) -> int:
                 store[path] = data
                 return 1
 
-            def read(self, path, generation=None, store=store):
+            def read(self, path: str, generation: int | None = None, store: dict[str, bytes] = store) -> bytes:
                 return store[path]
 
-        memory = Memory()
+        memory: Any = Memory()
         entries = _upload(memory, candidate, "w", lambda message: None)
         names[version] = _write_manifest(memory, candidate, entries, Proof(0, 0, 0))
         contents |= store
@@ -352,7 +361,7 @@ def test_readers_never_see_a_mixture(candidates):
     assert mixed == []
 
 
-def test_a_bad_release_leaves_the_last_good_one_serving(candidates, bucket, client):
+def test_a_bad_release_leaves_the_last_good_one_serving(candidates: Candidates, bucket: Bucket, client: Client) -> None:
     contents = stored(candidates[0], bucket, client)
     reports = []
     live = LiveModel(
@@ -379,7 +388,7 @@ def test_a_bad_release_leaves_the_last_good_one_serving(candidates, bucket, clie
     assert "went back from version 2 to 1" in (live.error or "")
 
 
-def test_the_pointer_is_looked_at_as_often_as_asked(candidates, bucket, client):
+def test_the_pointer_is_looked_at_as_often_as_asked(candidates: Candidates, bucket: Bucket, client: Client) -> None:
     contents = stored(candidates[0], bucket, client)
     reads, now = [], [0.0]
 
@@ -399,14 +408,14 @@ def test_the_pointer_is_looked_at_as_often_as_asked(candidates, bucket, client):
     assert reads == ["current.json"]
 
 
-def test_a_bucket_url():
+def test_a_bucket_url() -> None:
     assert bucket_name("gs://fanops-m4-models") == "fanops-m4-models"
     for wrong in ("fanops", "gs://", "gs://Bad", "gs://bucket/path", "s3://bucket"):
         with pytest.raises(ValueError, match="is not a bucket URL"):
             bucket_name(wrong)
 
 
-def test_a_missing_bucket_and_a_changed_object_say_what_to_do(client, bucket):
+def test_a_missing_bucket_and_a_changed_object_say_what_to_do(client: Client, bucket: Bucket) -> None:
     with pytest.raises(BucketError, match="create the bucket first"):
         Bucket("absent", client, deadline=1).check()
     bucket.create("blobs/x", b"one", "text/plain")
@@ -414,26 +423,30 @@ def test_a_missing_bucket_and_a_changed_object_say_what_to_do(client, bucket):
         bucket.create("blobs/x", b"two", "text/plain")
 
 
-def test_a_schema_from_the_future_is_refused(candidates):
-    assert as_candidate  # the manifest of this schema is read in every test above
-    pointer = Pointer(1, "0" * 64, "w", "").to_bytes().replace(b'"schema": 1', b'"schema": 2')
+def test_a_schema_from_the_future_is_refused() -> None:
+    pointer = Pointer(1, "0" * 64, "w", "").to_bytes()
+    assert read_pointer(lambda path: pointer).version == 1
+    future = pointer.replace(b'"schema": 1', b'"schema": 2')
     with pytest.raises(ReleaseError, match="has schema 2, this code reads 1"):
-        read_pointer(lambda path: pointer)
+        read_pointer(lambda path: future)
 
 
 @pytest.mark.parametrize(("patience", "refusals", "reached"), [(0, 1, False), (60, 4, True), (5, 10**6, False)])
-def test_a_refusal_is_waited_out_only_as_long_as_a_grant_may_be_new(monkeypatch, patience, refusals, reached):
-    now, asked, said = [0.0], [0], []
+def test_a_refusal_is_waited_out_only_as_long_as_a_grant_may_be_new(
+    monkeypatch: pytest.MonkeyPatch, patience: int, refusals: int, reached: bool
+) -> None:
+    now, asked = [0.0], [0]
+    said: list[str] = []
     monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr("time.monotonic", lambda: now[0])
 
-    def list_blobs(*_, **__):
+    def list_blobs(*_: object, **__: object) -> list[Any]:
         asked[0] += 1
         if asked[0] <= refusals:
             raise Forbidden("m4-trainer does not have storage.objects.list access")
         return []
 
-    client = SimpleNamespace(bucket=lambda name: SimpleNamespace(client=client), list_blobs=list_blobs)
+    client: Any = SimpleNamespace(bucket=lambda name: SimpleNamespace(client=client), list_blobs=list_blobs)
     bucket = Bucket(BUCKET, client, patience=patience, report=said.append)
     if reached:
         bucket.check()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import joblib
 import pytest
-from model_fixtures import BUCKET
+from google.cloud.storage import Client
 
 from ml import fingerprint, releases, report
 from ml.bucket import Bucket
@@ -24,16 +24,23 @@ from ml.prediction import Prediction
 from ml.progress import Log, Progress, memory_bytes
 from ml.serving import model_of
 from ml.train import main
+from tests.unit.ml.model_fixtures import BUCKET
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def fewer_held_out_rows(monkeypatch):
+def fewer_held_out_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml.dataset.held_out.__defaults__", (20_000,))
 
 
-def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(client, storage_url, tmp_path, monkeypatch, capsys):
+def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(
+    client: Client,
+    storage_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
     arguments = ["--samples", "1500", "--seed", "7", "--output", str(tmp_path / "run"), "--publish", f"gs://{BUCKET}"]
@@ -97,8 +104,14 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(client, stor
     ],
 )
 def test_a_mistake_ends_in_one_line_before_any_training(
-    arguments, code, message, storage_url, tmp_path, monkeypatch, capsys
-):
+    arguments: list[str],
+    code: int,
+    message: str,
+    storage_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
     if "--output" not in arguments:
@@ -110,13 +123,15 @@ def test_a_mistake_ends_in_one_line_before_any_training(
     assert "training 100 trees" not in captured.out
 
 
-def test_no_credentials_are_one_line(tmp_path, monkeypatch, capsys):
+def test_no_credentials_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
     assert main(["--output", str(tmp_path), "--publish", "gs://some-bucket"]) == 1
     assert "set GOOGLE_APPLICATION_CREDENTIALS to a key file" in capsys.readouterr().err
 
 
-def test_a_sign_of_life_while_trees_grow(capsys):
+def test_a_sign_of_life_while_trees_grow(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(Log(), 100, 2000, interval=0.05) as progress:
         time.sleep(0.12)
         progress.advance(trees=40, rows=1000)
@@ -129,7 +144,7 @@ def test_a_sign_of_life_while_trees_grow(capsys):
     assert memory_bytes("VmRSS") <= memory_bytes("VmHWM")
 
 
-def test_a_terminal_gets_a_bar_that_lines_replace():
+def test_a_terminal_gets_a_bar_that_lines_replace() -> None:
     master, slave = pty.openpty()
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
         log = Log(terminal)
@@ -142,7 +157,7 @@ def test_a_terminal_gets_a_bar_that_lines_replace():
     assert re.search(r"\r\x1b\[K\[ +0\.\d s\] a milestone\r\n", shown)
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_model(tmp_path):
+def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_model(tmp_path: Path) -> None:
     arguments = [sys.executable, "-u", "-m", "ml.train", "--samples", "100000", "--jobs", "1", "--output"]
     whole = subprocess.run([*arguments, tmp_path / "whole"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "resuming" not in whole.stdout
@@ -166,7 +181,9 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_model(tmp_path):
     assert not partitions.exists()
 
 
-def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(tmp_path, monkeypatch, capsys):
+def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def exhausted(*_: object) -> None:
         raise MemoryError
 

@@ -30,7 +30,7 @@ class Server:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 outer.requests.append((self.command, self.path, body))
                 answer = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
-                if answer == "drop":
+                if isinstance(answer, str):  # "drop"
                     self.close_connection = True
                     self.connection.close()
                     return

@@ -18,7 +18,8 @@ from ansible.module_utils.fanops.holdings import Address, Bucket, Disk, Holdings
 from ansible.module_utils.fanops.ledger import runs
 from ansible.module_utils.fanops.memory import memory_bytes
 from ansible.module_utils.fanops.prices import Prices
-from test_guard_rules import DISK, OURS, PRICES, REPOSITORY, VM, WANTED, ZONE
+
+from tests.unit.module_utils.test_guard_rules import DISK, OURS, PRICES, REPOSITORY, VM, WANTED, ZONE
 
 ALWAYS = Decimal(730)
 DOCUMENT = yaml.safe_load((REPOSITORY / "pricing/google_cloud.yml").read_text())

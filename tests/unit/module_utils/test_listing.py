@@ -41,7 +41,9 @@ def google(pages: dict[str, dict[str, Any]], disabled: str = "") -> Any:
 
 
 def test_ours_is_what_has_all_of_our_labels() -> None:
-    zones = {"items": {"zones/us-central1-a": {"instances": [vm(name) for name in LABELS]}, "zones/b": {"warning": {}}}}
+    zones: dict[str, Any] = {
+        "items": {"zones/us-central1-a": {"instances": [vm(name) for name in LABELS]}, "zones/b": {"warning": {}}}
+    }
     found, disabled = list_resources(google({"/aggregated/instances": zones}), OURS, {})
     assert {resource["name"] for resource, ours in found if ours} == {"ours", "ours-and-more"}
     assert len(found) == len(LABELS) and disabled == []
@@ -57,7 +59,7 @@ def test_without_labels_to_go_by_nothing_is_ours() -> None:
 
 
 def test_what_google_gives_no_labels_is_ours_by_name_and_kind() -> None:
-    pages = {
+    pages: dict[str, Any] = {
         "/global/firewalls": {"items": [{"name": "fanops-m4-allow-ssh", "sourceRanges": ["0.0.0.0/0"]}, {"name": "web"}]},
         "/serviceAccounts": {"accounts": [{"email": "m4-trainer@demo.iam.gserviceaccount.com"}, {"email": "web@demo"}]},
     }  # fmt: skip
@@ -78,5 +80,6 @@ def test_an_api_that_is_off_has_nothing_and_is_named_and_another_error_is_one() 
     def refuse(url: str, attempting: str, params: Any = None) -> Iterator[dict[str, Any]]:
         raise GoogleApiError(attempting, "no", "", reason="forbidden", target="compute.googleapis.com/v1")
 
+    client: Any = SimpleNamespace(project="demo", pages=refuse)
     with pytest.raises(GoogleApiError):
-        list_resources(SimpleNamespace(project="demo", pages=refuse), OURS, {})
+        list_resources(client, OURS, {})

@@ -12,16 +12,16 @@ from typing import Any
 
 import ansible.module_utils
 import pytest
+import requests
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+
+from tests.unit.modules.fake_google import FakeGoogle, RunModule
 
 ROOT = Path(__file__).parents[3]
 if str(ROOT / "module_utils") not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 sys.path.insert(0, str(ROOT / "library"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_google import FakeGoogle, RunModule  # noqa: E402 - needs the path set above
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def google(monkeypatch: pytest.MonkeyPatch) -> FakeGoogle:
     monkeypatch.setattr(credentials, "load", lambda *args: (object(), "tester@demo.iam.gserviceaccount.com"))
     monkeypatch.setattr(credentials, "Session", lambda *args: fake)
     monkeypatch.setattr(options, "Client", partial(client.Client, sleep=fake.sleep, clock=fake.clock))
-    monkeypatch.setattr(client.requests, "put", fake.put)
+    monkeypatch.setattr(requests, "put", fake.put)
     return fake
 
 
@@ -52,7 +52,7 @@ def run(google: FakeGoogle, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         arguments = {"project": "demo", **options, "_ansible_check_mode": check, "_ansible_diff": True}
         with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
             module.main()
-        result = json.loads(capsys.readouterr().out)
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
         result["warnings"] = list(warnings)
         assert bool(ended.value.code) == bool(result.get("failed")), result
         return result

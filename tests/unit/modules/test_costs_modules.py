@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_google import ApiError, FakeGoogle, RunModule
+
+from tests.unit.modules.fake_google import ApiError, FakeGoogle, RunModule
 
 PRICES = str(Path(__file__).parents[3] / "pricing/google_cloud.yml")
 COMPUTE = "compute.googleapis.com/compute/v1/projects/demo"

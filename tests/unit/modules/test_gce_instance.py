@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_google import ApiError, FakeGoogle, RunModule
+
+from tests.unit.modules.fake_google import ApiError, FakeGoogle, RunModule
 
 PATH = "compute.googleapis.com/compute/v1/projects/demo/zones/z/instances/vm"
 FULL: dict[str, Any] = {
@@ -168,7 +169,8 @@ def test_vm_in_motion_is_waited_for(run: RunModule, google: FakeGoogle, vm: dict
     google.sleep = arrive  # type: ignore[method-assign]
     from ansible.module_utils.fanops import options
 
-    options.Client.keywords["sleep"] = arrive
+    patched: Any = options  # its Client is a partial here, see conftest
+    patched.Client.keywords["sleep"] = arrive
     result = run("gce_instance", **FULL)
     assert result["actions"] == ["start"] and vm["status"] == "RUNNING"
 

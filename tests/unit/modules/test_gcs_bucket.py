@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from fake_google import ApiError, FakeGoogle, RunModule
+from tests.unit.modules.fake_google import ApiError, FakeGoogle, RunModule
 
 FULL: dict[str, Any] = {
     "name": "models",

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fake_google import ApiError, FakeGoogle, RunModule
+
+from tests.unit.modules.fake_google import ApiError, FakeGoogle, RunModule
 
 ACCOUNT = "m4-trainer@demo.iam.gserviceaccount.com"
 MEMBER = {"role": "roles/storage.objectUser", "member": f"serviceAccount:{ACCOUNT}"}
@@ -149,7 +150,9 @@ def test_custom_role_from_nothing_to_absent_and_back(run: RunModule, google: Fak
 
 def test_several_roles_and_grants_are_one_call_each(run: RunModule, google: FakeGoogle) -> None:
     roles = [{"name": name, "permissions": [f"storage.objects.{name}"]} for name in ("get", "list")]
-    grants = [{"role": f"projects/demo/roles/{name}", "member": MEMBER["member"]} for name in ("get", "list")]
+    grants: list[dict[str, Any]] = [
+        {"role": f"projects/demo/roles/{name}", "member": MEMBER["member"]} for name in ("get", "list")
+    ]
     grants[1]["condition"] = {"title": "a", "expression": 'resource.name == "a"'}
     for module, options in (("gcp_iam_role", {"roles": roles}), ("gcp_iam_member", {**PLACES[1], "grants": grants})):
         planned = run(module, check=True, **options)

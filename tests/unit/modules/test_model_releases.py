@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import requests
-from fake_google import FakeGoogle, RunModule
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
@@ -17,6 +16,7 @@ from ml.gate import Proof
 from ml.publishing import publish
 from ml.releases import Candidate, load_release, read_pointer
 from tests.faulty_storage import Fault, Front, faulty_storage
+from tests.unit.modules.fake_google import FakeGoogle, RunModule
 
 MIB = 2**20
 
@@ -29,11 +29,11 @@ class Session(requests.Session):
         self.front = front
         self.mutations: list[str] = []
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:
+    def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
         if method != "GET":
             self.mutations.append(method)
         options["timeout"] = 1
-        return super().request(method, url.replace("https://storage.googleapis.com", self.front.url), **options)
+        return super().request(method, url.replace("https://storage.googleapis.com", self.front.url), *args, **options)
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, display: Display, asked: list[dict[s
         action._connection = SimpleNamespace(reset=lambda: None)
         planned = list(answers)
 
-        def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> Any:
             asked.append(module_args)
             clock.now += 3
             answer = planned.pop(0) if len(planned) > 1 else planned[0]
@@ -139,7 +139,8 @@ def follow(monkeypatch: pytest.MonkeyPatch, display: Display, asked: list[dict[s
             return answer
 
         action._execute_module = execute
-        return action.run()
+        result: dict[str, Any] = action.run()
+        return result
 
     return run
 

@@ -45,7 +45,7 @@ def test_failed_run_ends_in_one_unwrapped_line(tmp_path: Path, task: dict[str, o
 
 
 def test_mended_failure_is_not_repeated(tmp_path: Path) -> None:
-    block = {
+    block: dict[str, object] = {
         "block": [{"ansible.builtin.fail": {"msg": "first"}}],
         "rescue": [{"ansible.builtin.debug": {"msg": "mended"}}],
     }

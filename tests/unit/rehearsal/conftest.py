@@ -44,7 +44,7 @@ def control_plane(tmp_path: Path, router: Router) -> Iterator[Any]:
     """The cloud as far as it needs no guests; `dispatch` answers requests as the front door would hand them on."""
     settings = replace(Settings(), home=tmp_path, cache=tmp_path / "cache", storage_port=free_port())
     store = Store(tmp_path / "state.sqlite")
-    cloud = SimpleNamespace(
+    cloud: Any = SimpleNamespace(
         settings=settings,
         store=store,
         log=RequestLog(tmp_path / "requests.sqlite"),

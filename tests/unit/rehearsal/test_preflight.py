@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,9 +208,9 @@ def test_missing_tools_and_a_wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Non
         response.headers["Date"] = date
         return lambda *_, **__: response
 
-    monkeypatch.setattr(local.time, "time", lambda: 1_000_000_000.0)
-    monkeypatch.setattr(local.requests, "get", answered("Sun, 09 Sep 2001 01:46:00 GMT"))
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+    monkeypatch.setattr(requests, "get", answered("Sun, 09 Sep 2001 01:46:00 GMT"))
     assert local.clock() == []
-    monkeypatch.setattr(local.requests, "get", answered("Sun, 09 Sep 2001 01:56:40 GMT"))
+    monkeypatch.setattr(requests, "get", answered("Sun, 09 Sep 2001 01:56:40 GMT"))
     (skewed,) = local.clock()
     assert "600 s behind Google's" in skewed.found and "timedatectl" in skewed.remedy

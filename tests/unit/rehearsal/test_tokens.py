@@ -34,7 +34,9 @@ def transport(control_plane: Any) -> Any:
             self.status, self.headers, self.data = found.status_code, dict(found.headers), found.get_data()
 
     class Transport(google.auth.transport.Request):
-        def __call__(self, url: str, method: str = "GET", body: Any = None, headers: Any = None, **_: Any) -> Any:
+        def __call__(
+            self, url: Any, method: Any = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_: Any
+        ) -> Any:
             host, _, target = url.removeprefix("https://").partition("/")
             data = body if isinstance(body, bytes) else (body or "").encode()
             return Answer(control_plane.dispatch(method, host, f"/{target}", dict(headers or {}), data))
@@ -51,7 +53,8 @@ def assertion(key: dict[str, Any], **changes: Any) -> str:
     now = int(time.time())
     claims = {"iss": key["client_email"], "aud": TOKEN_URI, "iat": now, "exp": now + 3600, "scope": SCOPE}
     claims = {name: value for name, value in (claims | changes).items() if value is not None}
-    return jwt.encode(crypt.RSASigner.from_service_account_info(key), claims).decode()
+    token: bytes = jwt.encode(crypt.RSASigner.from_service_account_info(key), claims)
+    return token.decode()
 
 
 def exchange(control_plane: Any, token: str, grant: str = GRANT_TYPE) -> Any:

@@ -6,10 +6,10 @@ from email import message_from_bytes
 from typing import Any
 
 import pytest
-from conftest import PROJECT, ZONE, World
 
 from rehearsal.compute import batch
 from rehearsal.registry import ApiError
+from tests.unit.rehearsal.compute.world import PROJECT, ZONE, World
 
 HOST = "compute.googleapis.com"
 
@@ -64,7 +64,8 @@ def send(world: World, requests: list[str], headers: dict[str, str]) -> list[tup
     assert response.status_code == 200
     whole = message_from_bytes(f"Content-Type: {response.content_type}\r\n\r\n".encode() + response.get_data())
     answers = []
-    for answer in whole.get_payload():
+    parts: Any = whole.get_payload()  # messages: it is multipart
+    for answer in parts:
         head, _, body = answer.get_payload().partition("\r\n\r\n")
         answers.append((answer["Content-ID"], int(head.split()[1]), json.loads(body)))
     return answers

@@ -4,9 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import PROJECT, ZONE, World
 
 from rehearsal.compute import fingerprints
+from tests.unit.rehearsal.compute.world import PROJECT, ZONE, World
 
 VM = f"zones/{ZONE}/instances/vm"
 

@@ -5,7 +5,8 @@ import base64
 from typing import Any
 
 import pytest
-from conftest import PROJECT, ZONE, World, vm_body
+
+from tests.unit.rehearsal.compute.world import PROJECT, ZONE, World, vm_body
 
 WWW = f"https://www.googleapis.com/compute/v1/projects/{PROJECT}"
 DISK = {"boot": True, "autoDelete": True}

@@ -4,9 +4,9 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from conftest import BASE, PROJECT, ZONE, World
 
 from rehearsal.compute import catalogue
+from tests.unit.rehearsal.compute.world import BASE, PROJECT, ZONE, World
 
 
 @pytest.fixture

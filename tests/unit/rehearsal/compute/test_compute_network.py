@@ -5,9 +5,9 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from conftest import PROJECT, ZONE, World, vm_body
 
 from rehearsal.compute import addresses
+from tests.unit.rehearsal.compute.world import PROJECT, ZONE, World, vm_body
 
 RULES = "global/firewalls"
 RULE: dict[str, Any] = {

@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 import pytest
-from conftest import BASE, PROJECT, ZONE, World, vm_body
 
 from rehearsal.compute import clock, operations, startup
+from tests.unit.rehearsal.compute.world import BASE, PROJECT, ZONE, World, vm_body
 
 VM = f"zones/{ZONE}/instances/vm"
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import PROJECT, ZONE, World
 
 from rehearsal.compute import clock, operations
+from tests.unit.rehearsal.compute.world import PROJECT, ZONE, World
 
 PATH = "regions/us-central1/resourcePolicies"
 DAY = 24 * 3600.0

@@ -11,9 +11,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from conftest import BASE, PROJECT, ZONE, World, vm_body
 
 from rehearsal import cli
+from tests.unit.rehearsal.compute.world import BASE, PROJECT, ZONE, World, vm_body
 
 USAGE = f"https://serviceusage.googleapis.com/v1/projects/{PROJECT}/services"
 VM = f"zones/{ZONE}/instances/vm"
