@@ -201,10 +201,10 @@ def test_public_keys_are_the_same_as_certificates_and_as_web_keys(control_plane:
         found = ask("GET", f"https://www.googleapis.com/{web}", headers={}).get_json()["keys"]
         assert certificates.keys() == {key["kid"] for key in found} and found
         for key in found:
-            numbers = x509.load_pem_x509_certificate(certificates[key["kid"]].encode()).public_key().public_numbers()
-            assert isinstance(numbers, rsa.RSAPublicNumbers)
+            public = x509.load_pem_x509_certificate(certificates[key["kid"]].encode()).public_key()
+            assert isinstance(public, rsa.RSAPublicKey)
             modulus = int.from_bytes(base64.urlsafe_b64decode(key["n"] + "=="), "big")
-            assert (modulus, key["kty"], key["alg"]) == (numbers.n, "RSA", "RS256")
+            assert (modulus, key["kty"], key["alg"]) == (public.public_numbers().n, "RSA", "RS256")
 
 
 def test_a_token_says_who_it_is_until_it_is_revoked(control_plane: Any, ask: Any) -> None:
