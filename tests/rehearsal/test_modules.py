@@ -7,18 +7,14 @@ The modules run in this process (a playbook would take most of its time to start
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
+from tests.module_call import call_module
 from tests.rehearsal.conftest import REPOSITORY, Rehearsal
 from tests.rehearsal.owner import PROJECT, Owner
 
@@ -122,18 +118,9 @@ def run(identity: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
     """Call a module: ``run("gcs_bucket", check=True, name="b")`` returns what Ansible would get."""
     for name, value in identity.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "path", [str(REPOSITORY / "library"), *sys.path])
-    folders = [*ansible.module_utils.__path__, str(REPOSITORY / "module_utils")]
-    monkeypatch.setattr(ansible.module_utils, "__path__", folders)
 
     def run_module(module_name: str, /, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        module = importlib.import_module(module_name)
-        arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": True}
-        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
-            module.main()
-        result: dict[str, Any] = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-        assert bool(ended.value.code) == bool(result.get("failed")), result
-        return result
+        return call_module(module_name, capsys, options, check=check)
 
     return run_module
 

@@ -3,25 +3,15 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import pytest
 import requests
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
+from tests.module_call import call_module
 from tests.unit.modules.fake_google import FakeGoogle, RunModule
-
-ROOT = Path(__file__).parents[3]
-if str(ROOT / "module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
-sys.path.insert(0, str(ROOT / "library"))
 
 
 @pytest.fixture
@@ -47,14 +37,8 @@ def run(google: FakeGoogle, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.setattr(AnsibleModule, "warn", lambda self, text: warnings.append(text))
 
     def run_module(module_name: str, /, *, check: bool = False, **options: Any) -> dict[str, Any]:
-        module = importlib.import_module(module_name)
         warnings.clear()
-        arguments = {"project": "demo", **options, "_ansible_check_mode": check, "_ansible_diff": True}
-        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
-            module.main()
-        result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        result["warnings"] = list(warnings)
-        assert bool(ended.value.code) == bool(result.get("failed")), result
-        return result
+        result = call_module(module_name, capsys, {"project": "demo", **options}, check=check)
+        return result | {"warnings": list(warnings)}
 
     return run_module
