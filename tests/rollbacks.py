@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import requests
+from ansible.module_utils.fanops.client import Client
+from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.resources.release import LiveRelease
 
 from ml.releases import Candidate, load_release, read_pointer
 from tests.faulty_storage import Front
 from tests.publish_sweep import open_bucket
-from tests.running_function import ROOT, lay_out, running_function
-
-if str(ROOT / "module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+from tests.running_function import lay_out, running_function
 
 
 class Session(requests.Session):
@@ -33,10 +32,6 @@ class Session(requests.Session):
 
 def roll_back(url: str, release: str) -> None:
     """Make a release of the bucket live, with the code of the module ``model_release``."""
-    from ansible.module_utils.fanops.client import Client
-    from ansible.module_utils.fanops.reconciler import reconcile
-    from ansible.module_utils.fanops.resources.release import LiveRelease
-
     options = {"bucket": "models", "release": release, "action": "rollback", "reason": "a proof", "force": False}
     reconcile(LiveRelease(Client(Session(url), "test"), options), "present", check_mode=False)
 

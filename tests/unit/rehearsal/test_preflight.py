@@ -10,24 +10,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import ansible.module_utils
 import pytest
 import requests
 import yaml
+from ansible.module_utils.fanops.client import Client
+from ansible.module_utils.fanops.preflight import local
+from ansible.module_utils.fanops.preflight.cloud import Survey
+from ansible.module_utils.fanops.preflight.findings import summary
 
 import rehearsal.compute
 import rehearsal.functions
 import rehearsal.storage  # noqa: F401 - registers the handlers
 from rehearsal.identity.service import DEPLOYER_ROLE
-from rehearsal.settings import REPOSITORY
-
-if str(REPOSITORY / "module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(REPOSITORY / "module_utils"))
-
-from ansible.module_utils.fanops.client import Client
-from ansible.module_utils.fanops.preflight import local
-from ansible.module_utils.fanops.preflight.cloud import Survey
-from ansible.module_utils.fanops.preflight.findings import summary
 
 PROJECT = "fanops-rehearsal"
 DEPLOYER = f"deployer@{PROJECT}.iam.gserviceaccount.com"
