@@ -120,30 +120,6 @@ def json_web_keys(call: Call) -> Response:
     return _json({"keys": [keys.jwk(key_id, certificate) for key_id, certificate in known.items()]}, max_age=3600)
 
 
-@raw_route(
-    r"accounts\.google\.com",
-    "GET",
-    r"/\.well-known/openid-configuration",
-    method_id="oauth2.configuration",
-    public=True,
-)
-def configuration(call: Call) -> Response:
-    """OpenID discovery (https://openid.net/specs/openid-connect-discovery-1_0.html), as far as it is served here."""
-    return _json(
-        {
-            "issuer": "https://accounts.google.com",
-            "token_endpoint": "https://oauth2.googleapis.com/token",
-            "revocation_endpoint": "https://oauth2.googleapis.com/revoke",
-            "userinfo_endpoint": "https://openidconnect.googleapis.com/v1/userinfo",
-            "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs",
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "subject_types_supported": ["public"],
-            "response_types_supported": ["id_token"],
-        },
-        max_age=3600,
-    )
-
-
 def _account_keys(call: Call) -> dict[str, str]:
     assert call.match is not None  # noqa: S101 - a raw route always has one
     account = call.cloud.identity.accounts.find(unquote(call.match["email"]))

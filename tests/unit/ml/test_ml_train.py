@@ -123,6 +123,13 @@ def test_a_mistake_ends_in_one_line_before_any_training(
     assert "training 100 trees" not in captured.out
 
 
+def test_a_size_that_is_none_is_said_by_the_options_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--function-memory", "half"])
+    assert ended.value.code == 2
+    assert "argument --function-memory: 'half' is no size such as 512Mi or 1Gi" in capsys.readouterr().err
+
+
 def test_no_credentials_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

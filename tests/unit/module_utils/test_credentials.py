@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import google.auth
 import google.auth.exceptions
+import google.oauth2.credentials
+import google.oauth2.id_token
 import pytest
 from ansible.module_utils.fanops import credentials
 from ansible.module_utils.fanops.errors import GoogleApiError
@@ -94,3 +97,18 @@ def test_refused_sign_in_and_dead_token_server_are_told(monkeypatch: pytest.Monk
     with pytest.raises(GoogleApiError, match="HTTPS_PROXY") as found:
         session.request("GET", "https://x")
     assert found.value.retryable
+
+
+def test_an_id_token_of_a_persons_own_credentials_is_the_one_they_carry(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = google.oauth2.credentials.Credentials("ya29", id_token="a person's")
+    monkeypatch.setattr(own, "refresh", lambda request: None)
+    monkeypatch.setattr(google.auth, "default", lambda scopes: (own, None))
+    monkeypatch.setattr(
+        google.oauth2.id_token, "fetch_id_token", lambda request, audience: f"an account's for {audience}"
+    )
+    assert credentials.id_token(None, None, None, "https://f.test") == "a person's"
+    # what is no person's is asked for the audience
+    monkeypatch.setattr(google.auth, "default", lambda scopes: (object(), None))
+    assert credentials.id_token(None, None, None, "https://f.test") == "an account's for https://f.test"
+    with pytest.raises(GoogleApiError, match="an access token cannot be exchanged"):
+        credentials.id_token(None, None, "ya29", "https://f.test")

@@ -138,6 +138,17 @@ def test_rights_come_from_the_resource_or_its_project_and_no_further(control_pla
         identity.authorize(trainer, "compute.instances.create", OWN, "projects/p/zones/z")
 
 
+def test_whoever_edits_the_project_is_its_project_editor(control_plane: Any, trainer: str) -> None:
+    identity, member = control_plane.identity, f"serviceAccount:{trainer}"
+    writers = {"role": "roles/storage.objectAdmin", "members": [f"projectEditor:{OWN}"]}
+    identity.set_policy("buckets/mine", {"bindings": [writers]})
+    assert not identity.allowed(trainer, "storage.objects.delete", OWN, "buckets/mine")
+    policy = identity.get_policy(f"projects/{OWN}")
+    policy["bindings"].append({"role": "roles/editor", "members": [member]})
+    identity.set_policy(f"projects/{OWN}", policy)
+    assert identity.allowed(trainer, "storage.objects.delete", OWN, "buckets/mine")
+
+
 def test_the_public_is_let_in_only_where_the_policy_says_so(control_plane: Any) -> None:
     identity, service = control_plane.identity, "projects/p/locations/r/services/s"
     assert not identity.allowed("", "run.routes.invoke", OWN, service)

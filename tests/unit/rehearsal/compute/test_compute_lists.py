@@ -155,3 +155,11 @@ class TestCatalogue:
         every = five.call("GET", "aggregated/operations")["items"]
         assert len(every[f"zones/{ZONE}"]["operations"]) == 4
         assert "warning" in every["global"]
+
+
+def test_an_image_has_its_family(world: World) -> None:
+    images = "https://compute.googleapis.com/compute/v1/projects/debian-cloud/global/images"
+    newest = world.call("GET", f"{images}/family/debian-12")
+    assert world.call("GET", f"{images}/{newest['name']}") == newest
+    assert newest["family"] == "debian-12"
+    world.call("GET", f"{images}/debian-12-of-yesterday", status=404)
