@@ -43,7 +43,10 @@ def main() -> int:
     idle = unexecuted(files)
     text = table(("folder", "statements", "executed", "share"), folders(files))
     text += f"\n\nFunctions of which nothing was executed: {len(idle)}.\n\n" + "\n".join(f"- {line}" for line in idle)
-    text += "\n\nWhat runs on a guest (the training, the watchdog) counts here only as far as unit tests execute it."
+    text += (
+        "\n\nWhat runs on a guest (the training, the watchdog, the guest's agent), in the proofs, or only where an image has to be "
+        "built counts here as far as unit tests execute it. Those of `Resource` are abstract."
+    )
     record("Coverage", "make coverage", text)
     print(text)
     return 0
