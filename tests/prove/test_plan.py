@@ -188,5 +188,5 @@ def test_workers_that_live_for_one_run_are_predicted(cloud: Rehearsal) -> None:
     counts = [sum(change == kind for change in planned.values()) for kind in ("create", "update", "delete")]
     ROWS.append(["a worker asked for, for one run", *counts, mutating, "yes" if equal else "NO"])
     assert equal, (planned, done)
-    assert planned["instance ml-training-worker-1"] == "create"
+    assert planned["instance ml-training-worker-1 in us-central1-a"] == "create"
     assert list(cloud.status()["instances"]) == ["fanops-rehearsal/us-central1-a/ml-training-vm"]
