@@ -45,13 +45,13 @@ $(VENV)/.packages: Makefile
 	$(call install,$(APT_PACKAGES))
 	@mkdir -p $(VENV) && touch $@
 
-$(VENV)/.complete: $(VENV)/.packages requirements/bootstrap.txt requirements/development.txt pyproject.toml
+$(VENV)/.complete: $(VENV)/.packages requirements/bootstrap.txt requirements/development.txt pyproject.toml rehearsal/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; name a Python 3.11 with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@[ -x $(VENV)/bin/python ] || { echo "==> making the virtual environment with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
 	@[ -x $(VENV)/bin/uv ] || $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@echo "==> installing the pinned Python packages"
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync -q --require-hashes requirements/development.txt
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e . -e rehearsal
 	@echo "==> compiling them"
 	@$(BIN)/python -m compileall -q -j 0 -x '/(ansible_collections|tests|sympy|selenium)/' $(VENV)/lib >/dev/null
 	@touch $@
@@ -64,7 +64,7 @@ up: setup ## Start the rehearsal cloud (builds missing guest images)
 demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a curl line that works
 	@echo "==> ansible-playbook site.yml"
 	@$(REHEARSED); ansible-playbook site.yml
-	@$(BIN)/python -m rehearsal.demo
+	@$(BIN)/python -m rehearsal.cli.demo
 
 # $(call timed,name): note in the summary how long the shell has been at it, and that it went well.
 timed = printf '%s\t%s\tpassed\n' $(1) $$((SECONDS - began)) >>build/results/lint.tsv; began=$$SECONDS
@@ -85,14 +85,14 @@ test-quick: setup ## Lint, unit, contract and browser tests
 lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
 	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
-	echo "==> mypy"; mypy rehearsal ml library benchmarks tests .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
+	echo "==> mypy"; mypy rehearsal/src rehearsal/tests ml library benchmarks tests .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
 	echo "==> shellcheck"; shellcheck .ci/run; $(call timed,shellcheck); \
 	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
 	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
 
 .PHONY: test-unit
 test-unit: setup ## Unit and contract tests
-	@echo "==> unit and contract tests"; $(BIN)/pytest -q --junitxml=build/results/unit.xml tests/unit tests/contract
+	@echo "==> unit and contract tests"; $(BIN)/pytest -q --junitxml=build/results/unit.xml tests/unit tests/contract rehearsal/tests
 
 .PHONY: test-browser
 test-browser: setup ## The page for people in headless Chromium; screenshots go to build/
@@ -112,7 +112,7 @@ test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an em
 .PHONY: coverage
 coverage: setup ## What of our Python unit and end-to-end tests execute: table in docs/reliability.md, lines in build/coverage/html
 	@rm -rf build/coverage; mkdir -p build/coverage; export PATH="$(BIN):$$PATH"; \
-	coverage run -m pytest -q tests/unit tests/contract; \
+	coverage run -m pytest -q tests/unit tests/contract rehearsal/tests; \
 	coverage run -m pytest -q -m "not long" tests/rehearsal; \
 	coverage combine -q; coverage html -q -d build/coverage/html; coverage json -q -o build/coverage/coverage.json; \
 	python -m tests.coverage_table build/coverage/coverage.json

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ml import dataset
+from ml.data import synthetic
 from ml.progress import memory_bytes
 
 MILLION = 1_000_000
@@ -42,13 +42,13 @@ class Stopwatch:
 
 def in_memory(rows: int) -> tuple[Any, Any]:
     """Return ``rows`` rows as the plain way has them: all at once."""
-    parts = [dataset.partition(SEED, index, rows // 10) for index in range(10)]
+    parts = [synthetic.partition(SEED, index, rows // 10) for index in range(10)]
     return np.vstack([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def accuracy(predict: Callable[[Any], Any]) -> float:
     """Return the share of right answers on the held-out rows; ``predict`` returns class indices."""
-    right = [(predict(features) == labels) for features, labels, _ in dataset.held_out()]
+    right = [(predict(features) == labels) for features, labels, _ in synthetic.held_out()]
     return float(np.concatenate(right).mean())
 
 
@@ -61,9 +61,9 @@ def generate_plain() -> dict[str, Any]:
     """A row at a time, a dictionary each, then a DataFrame: the same distribution as ours."""
     import pandas as pd
 
-    from ml.context import EVENTS, ZONES
-    from ml.rules import ROTATION, RULES
-    from ml.sponsors import CLASSES
+    from ml.core.context import EVENTS, ZONES
+    from ml.core.sponsors import CLASSES
+    from ml.data.rules import ROTATION, RULES
 
     tests: dict[str, Callable[[dict[str, Any]], bool]] = {
         "cold": lambda r: r["temperature"] < 14,
@@ -96,8 +96,8 @@ def generate_plain() -> dict[str, Any]:
                 "score_diff": max(-10, min(10, round(draw.gauss(0.1, 1.8)))),
                 "temperature": round(max(-30, min(60, draw.gauss(24, 8))), 1),
                 "crowd_density": round(draw.betavariate(2.2, 1.4), 3),
-                "zone": draw.choices(ZONES, dataset._ZONE_SHARES)[0],
-                "event": draw.choices(EVENTS, dataset._EVENT_SHARES)[0],
+                "zone": draw.choices(ZONES, synthetic._ZONE_SHARES)[0],
+                "event": draw.choices(EVENTS, synthetic._EVENT_SHARES)[0],
             }
             points = dict.fromkeys(CLASSES, 0)
             for sponsor, value, signals in rules:
@@ -114,7 +114,7 @@ def generate_plain() -> dict[str, Any]:
 
 def generate_ours() -> dict[str, Any]:
     """All partitions of a million rows, encoded, one after the other."""
-    from ml.sources import Synthetic
+    from ml.data.sources import Synthetic
 
     source = Synthetic(MILLION, SEED)
     with Stopwatch() as watch:
@@ -135,7 +135,7 @@ def fit_plain(**options: Any) -> dict[str, Any]:
 
 def fit_plain_subsample() -> dict[str, Any]:
     """The same number of rows a tree as ours has."""
-    from ml.forest import plan
+    from ml.forest.forest import plan
 
     return fit_plain(max_samples=plan(MILLION)[0].rows)
 
@@ -144,10 +144,10 @@ def fit_ours(rows: int = MILLION) -> dict[str, Any]:
     """Our forest; making the partitions is part of it."""
     import os
 
-    from ml.forest import assemble, probabilities
-    from ml.growth import Threads, grow_forest
+    from ml.data.sources import Synthetic
+    from ml.forest.forest import assemble, probabilities
+    from ml.forest.growth import Threads, grow_forest
     from ml.progress import Log
-    from ml.sources import Synthetic
 
     jobs = len(os.sched_getaffinity(0))
     with Stopwatch() as watch:
@@ -216,7 +216,7 @@ def small_plain() -> dict[str, Any]:
     """10,000 rows, the forest of the script, pickled."""
     from sklearn.ensemble import RandomForestClassifier
 
-    features, labels = dataset.partition(SEED, 0, 10_000)
+    features, labels = synthetic.partition(SEED, 0, 10_000)
     with Stopwatch() as watch:
         forest = RandomForestClassifier(n_jobs=-1, random_state=SEED).fit(features, labels)
     return {**watch.result, "bytes": len(pickle.dumps(forest)), "accuracy": accuracy(forest.predict)}

@@ -104,9 +104,8 @@ EXAMPLES = r"""
     region: us-central1
     source:
       - src: ml/function
-      - src: ml
-        dest: ml
-        exclude: [function]
+      - src: ml/core
+        dest: ml/core
     runtime: python313
     entry_point: recommend_sponsor
     memory: 512M
@@ -149,8 +148,14 @@ failure:
   type: dict
 """
 
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import reconcile
 from ansible.module_utils.fanops.resources.function import Function
 
 OPTIONS = {

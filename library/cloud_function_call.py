@@ -88,10 +88,10 @@ failure:
 import time
 from typing import Any
 
-from ansible.module_utils.fanops import credentials, errors
-from ansible.module_utils.fanops.client import Client, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.api import credentials, errors
+from ansible.module_utils.fanops.api.client import Client, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
 
 try:
     import requests

@@ -81,13 +81,13 @@ failure:
 
 from typing import Any
 
-from ansible.module_utils.fanops.cost_options import CONFIGURATION_OPTIONS, load_prices, load_wanted
-from ansible.module_utils.fanops.findings import Finding, refusal, together, total
-from ansible.module_utils.fanops.guard_rules import judge
-from ansible.module_utils.fanops.holdings import Holdings, Wanted
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.prices import Prices, cents
-from ansible.module_utils.fanops.project_reader import read_holdings
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.costs.findings import Finding, refusal, together, total
+from ansible.module_utils.fanops.costs.guard import judge
+from ansible.module_utils.fanops.costs.options import CONFIGURATION_OPTIONS, load_prices, load_wanted
+from ansible.module_utils.fanops.costs.prices import Prices, cents
+from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
+from ansible.module_utils.fanops.costs.project_reader import read_holdings
 
 OPTIONS = {
     **SHARED_OPTIONS,

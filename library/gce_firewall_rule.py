@@ -101,10 +101,16 @@ failure:
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import basename, compute_url, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import Plan, Resource, reconcile
+from ansible.module_utils.fanops.api.client import basename, compute_url, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource, reconcile
 
 OPTIONS = {
     **SHARED_OPTIONS,

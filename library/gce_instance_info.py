@@ -99,9 +99,9 @@ failure:
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, basename, compute_url, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.api.client import Client, basename, compute_url, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
 from ansible.module_utils.fanops.resources.instance import locate
 from ansible.module_utils.fanops.resources.instance_body import shown, view
 from ansible.module_utils.fanops.resources.power_history import power_history

@@ -65,14 +65,14 @@ from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
-from ansible.module_utils.fanops import cost_report
-from ansible.module_utils.fanops.client import Client, compute_url, segment
-from ansible.module_utils.fanops.cost_options import CONFIGURATION_OPTIONS, load_prices, load_wanted
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.holdings import Holdings, Wanted
-from ansible.module_utils.fanops.ledger import Run, runs
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.project_reader import read_holdings
+from ansible.module_utils.fanops.api.client import Client, compute_url, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.costs import report
+from ansible.module_utils.fanops.costs.ledger import Run, runs
+from ansible.module_utils.fanops.costs.options import CONFIGURATION_OPTIONS, load_prices, load_wanted
+from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
+from ansible.module_utils.fanops.costs.project_reader import read_holdings
 from ansible.module_utils.fanops.resources.power_history import operations_of
 
 OPTIONS = {
@@ -114,8 +114,8 @@ def main() -> None:
             if not error.service_disabled:
                 raise
             past = []
-        data = cost_report.report(wanted, found, prices, Decimal(str(hours)), past, google_now(client))
-        module.exit_json(changed=False, report=data, lines=cost_report.lines(data), summary=cost_report.summary(data))
+        data = report.report(wanted, found, prices, Decimal(str(hours)), past, google_now(client))
+        module.exit_json(changed=False, report=data, lines=report.lines(data), summary=report.summary(data))
 
 
 if __name__ == "__main__":

@@ -150,8 +150,14 @@ failure:
   type: dict
 """
 
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile, reconcile_all
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import reconcile, reconcile_all
 from ansible.module_utils.fanops.resources.iam_member import RESOURCE_TYPES, IamMember
 
 CONDITION = {

@@ -73,8 +73,14 @@ failure:
 from functools import partial
 from typing import Any
 
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import Plan, Resource, reconcile
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource, reconcile
 
 BASE = "https://serviceusage.googleapis.com/v1"
 #: The most services Google takes in one batchEnable, and in one batchGet.

@@ -100,10 +100,16 @@ failure:
 from typing import Any
 from urllib.parse import quote
 
-from ansible.module_utils.fanops.client import segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import Plan, Resource, reconcile
+from ansible.module_utils.fanops.api.client import segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource, reconcile
 
 BASE = "https://storage.googleapis.com/storage/v1/b"
 

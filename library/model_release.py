@@ -92,9 +92,15 @@ failure:
   type: dict
 """
 
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile
-from ansible.module_utils.fanops.resources.release import LiveRelease
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import reconcile
+from ansible.module_utils.fanops.releases.promotion import LiveRelease
 
 OPTIONS = {
     **SHARED_OPTIONS,

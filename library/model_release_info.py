@@ -104,9 +104,9 @@ failure:
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.releases import (
+from ansible.module_utils.fanops.api.client import Client
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.releases.listing import (
     POINTER,
     Bucket,
     digest_in,

@@ -64,9 +64,15 @@ failure:
   type: dict
 """
 
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, exit_with, google_module, make_client
-from ansible.module_utils.fanops.reconciler import reconcile
-from ansible.module_utils.fanops.resources.pruning import Pruning
+from ansible.module_utils.fanops.api.options import (
+    SHARED_OPTIONS,
+    errors_reported,
+    exit_with,
+    google_module,
+    make_client,
+)
+from ansible.module_utils.fanops.reconcile.reconciler import reconcile
+from ansible.module_utils.fanops.releases.pruning import Pruning
 
 OPTIONS = {
     **SHARED_OPTIONS,

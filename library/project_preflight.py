@@ -127,8 +127,8 @@ unseen:
   sample: [quota]
 """
 
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, google_module, make_client
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, google_module, make_client
 from ansible.module_utils.fanops.preflight import local
 from ansible.module_utils.fanops.preflight.cloud import Survey
 from ansible.module_utils.fanops.preflight.findings import Finding, summary

@@ -78,7 +78,7 @@ failure:
   type: dict
 """
 
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
 from ansible.module_utils.fanops.resources.listing import list_resources
 
 OPTIONS = {

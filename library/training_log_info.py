@@ -68,9 +68,9 @@ failure:
 import json
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.options import SHARED_OPTIONS, errors_reported, google_module, make_client
+from ansible.module_utils.fanops.api.client import Client, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
 
 OPTIONS = {
     **SHARED_OPTIONS,

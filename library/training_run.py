@@ -159,8 +159,8 @@ log_offset:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.fanops.training import TrainingError, TrainingRun, renew_lease
-from ansible.module_utils.fanops.training_outcome import failure_message
+from ansible.module_utils.fanops.training.outcome import failure_message
+from ansible.module_utils.fanops.training.run import TrainingError, TrainingRun, renew_lease
 
 OPTIONS = {
     "run_id": {"type": "str", "required": True},

@@ -7,8 +7,8 @@ import argparse
 import os
 from pathlib import Path
 
+from ml.core.gate import Limits, size_in_bytes
 from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED
-from ml.gate import Limits, size_in_bytes
 
 SMALLEST_SAMPLES = 100
 

@@ -34,7 +34,7 @@ def data_identity(data: str) -> dict[str, str]:
     its content is written. Raises DataUnavailableError.
     """
     if data.startswith("gs://"):
-        from ml.bucket import Bucket, BucketError
+        from ml.publish.bucket import Bucket, BucketError
 
         name, _, path = data[len("gs://") :].partition("/")
         if not name or not path:
@@ -71,7 +71,7 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
         for path in package.rglob("*.py")
         if path.relative_to(package).parts[0] != "function"
     )
-    catalogue = json.loads((package / "sponsors.json").read_text(encoding="utf-8"))
+    catalogue = json.loads((package / "core" / "sponsors.json").read_text(encoding="utf-8"))
     sponsors = [{k: v for k, v in entry.items() if k != "campaign_message"} for entry in catalogue["sponsors"]]
     parts = {
         "code": _digest((name, (root / name).read_bytes()) for name in sources),

@@ -21,13 +21,13 @@ from ml.fingerprint import DataUnavailableError, data_identity, fingerprint
 from ml.progress import Log, memory_bytes
 
 if TYPE_CHECKING:
-    from ml.bucket import Bucket
-    from ml.checkpoints import Checkpoints
-    from ml.forest import Share
-    from ml.growth import Engine
-    from ml.prediction import Prediction
-    from ml.releases import Candidate
-    from ml.sources import Source
+    from ml.core.releases import Candidate
+    from ml.data.sources import Source
+    from ml.forest.checkpoints import Checkpoints
+    from ml.forest.estimate import Prediction
+    from ml.forest.forest import Share
+    from ml.forest.growth import Engine
+    from ml.publish.bucket import Bucket
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,9 +78,9 @@ class Run:
         )  # before an hour of training, not after it
         source = _open_source(arguments, identity, log)
 
-        from ml.checkpoints import Checkpoints
-        from ml.features import COLUMNS
-        from ml.forest import assemble
+        from ml.core.features import COLUMNS
+        from ml.forest.checkpoints import Checkpoints
+        from ml.forest.forest import assemble
 
         verb = "read" if arguments.data else "generated"
         log(f"samples {verb} a partition at a time: {source.title}; features encoded ({len(COLUMNS)} dimensions)")
@@ -88,8 +88,8 @@ class Run:
         engine = _open_engine(arguments, prediction)
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])
         trees, shares = self._grow(source, engine, checkpoints)
-        from ml.candidates import live_manifest, make_candidate, publish_candidate, save
-        from ml.gate import Limits
+        from ml.core.gate import Limits
+        from ml.publish.candidates import live_manifest, make_candidate, publish_candidate, save
 
         forest = assemble(trees)
         candidate, evaluation = make_candidate(forest, source, prediction.jobs, log)
@@ -112,7 +112,7 @@ class Run:
         log(f"finished in {log.seconds:.1f} s, peak memory {memory_bytes() / 2**20:.0f} MiB")
 
     def _grow(self, source: Source, engine: Engine, checkpoints: Checkpoints) -> tuple[list[Any], list[Share]]:
-        from ml.growth import EngineError, grow_forest
+        from ml.forest.growth import EngineError, grow_forest
 
         try:
             return grow_forest(source, self._arguments.seed, engine, self._log, checkpoints)
@@ -125,9 +125,9 @@ class Run:
 
     def _with_report(self, candidate: Candidate, parts: tuple[Any, ...]) -> Candidate:
         """Return the candidate with its report, and with what the run took."""
-        from ml import report
-        from ml.evaluation import importance, learning_curve
-        from ml.releases import Candidate
+        from ml.core.releases import Candidate
+        from ml.forest.evaluation import importance, learning_curve
+        from ml.report import page as report
 
         forest, shares, source, evaluation, live, prediction = parts
         curve, importances = learning_curve(forest, shares, source), importance(forest)
@@ -146,7 +146,7 @@ class Run:
 
     def report_failure(self, reason: str) -> None:
         """Leave a report of the failure in the output folder; a disk that is full must not hide the reason."""
-        from ml import report
+        from ml.report import page as report
 
         arguments = self._arguments
         parameters = {"data": arguments.data or f"{arguments.samples:,} synthetic rows", "seed": arguments.seed}
@@ -162,7 +162,7 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     """Return the bucket to publish to, reached once so that a wrong name or missing rights end the run at once."""
     if url is None:
         return None
-    from ml.bucket import Bucket, BucketError, bucket_name
+    from ml.publish.bucket import Bucket, BucketError, bucket_name
 
     try:
         bucket = Bucket(bucket_name(url), patience=patience, report=log)
@@ -177,12 +177,12 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
 def _open_source(arguments: argparse.Namespace, identity: dict[str, str] | None, log: Log) -> Source:
     """Return the rows to train on; a data file is read and checked whole before that."""
     if identity is None:
-        from ml.sources import Synthetic
+        from ml.data.sources import Synthetic
 
         return Synthetic(arguments.samples, arguments.seed)
-    from ml.bucket import BucketError
-    from ml.datafile import open_data
-    from ml.intake import DataError
+    from ml.data.file_reader import DataError
+    from ml.data.training_data import open_data
+    from ml.publish.bucket import BucketError
 
     try:
         return open_data(arguments.data, identity, arguments.output / "data", log)
@@ -194,7 +194,7 @@ def _open_source(arguments: argparse.Namespace, identity: dict[str, str] | None,
 
 def _predict(source: Source, arguments: argparse.Namespace, log: Log) -> Prediction:
     """Say what the training will take; refuse it if it cannot fit."""
-    from ml.prediction import UnfitError, fit
+    from ml.forest.estimate import UnfitError, fit
 
     workers = arguments.workers if arguments.engine == "dask" else 0
     jobs = arguments.jobs or len(os.sched_getaffinity(0))
@@ -209,10 +209,10 @@ def _predict(source: Source, arguments: argparse.Namespace, log: Log) -> Predict
 def _open_engine(arguments: argparse.Namespace, prediction: Prediction) -> Engine:
     """Return who grows the trees."""
     if arguments.engine == "threads":
-        from ml.growth import Threads
+        from ml.forest.growth import Threads
 
         return Threads(prediction.jobs)
-    from ml.cluster import ClusterError, Dask
+    from ml.forest.cluster import ClusterError, Dask
 
     try:
         return Dask(arguments.scheduler, arguments.tls, arguments.workers)

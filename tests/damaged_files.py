@@ -18,10 +18,19 @@ from unittest import mock
 import joblib
 import onnxruntime
 
-import ml.proof
-import ml.releases
-from ml.releases import Candidate, Pointer, ReleaseError, blob_path, canonical_json, load_release, manifest_path, sha256
-from ml.serving import model_of
+import ml.core.releases
+import ml.publish.proof
+from ml.core.releases import (
+    Candidate,
+    Pointer,
+    ReleaseError,
+    blob_path,
+    canonical_json,
+    load_release,
+    manifest_path,
+    sha256,
+)
+from ml.core.serving import model_of
 
 FILES = ("model.onnx", "model.joblib", "model_columns.joblib")
 
@@ -47,7 +56,7 @@ class Guard:
         self.good += 1
 
 
-sha256_of = sha256  # the tests replace the one in ml.releases
+sha256_of = sha256  # the tests replace the one in ml.core.releases
 _guards: list[Guard] = []
 
 
@@ -84,7 +93,7 @@ def damage(
     counts: Counter[str] = Counter()
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         if not check_digests:
-            for module in (ml.releases, ml.proof):
+            for module in (ml.core.releases, ml.publish.proof):
                 stack.enter_context(mock.patch.object(module, "sha256", _Agreeable()))
         store, facts = _stored(candidate)
         _read_all(store, facts, Path(folder), candidate.files)  # undamaged: must pass
@@ -155,7 +164,7 @@ def _read_as_function(store: dict[str, bytes]) -> None:
 def _read_as_proof(name: str, facts: dict[str, Any], folder: Path, files: Mapping[str, bytes]) -> None:
     for file in FILES:
         (folder / file).write_bytes(files[file])
-    (ml.proof.prove_onnx if name == "model.onnx" else ml.proof.prove_joblib)(folder, facts)
+    (ml.publish.proof.prove_onnx if name == "model.onnx" else ml.publish.proof.prove_joblib)(folder, facts)
 
 
 def _read_all(store: dict[str, bytes], facts: dict[str, Any], folder: Path, files: Mapping[str, bytes]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.core.result import Ok
 
-from ml.context import EVENTS, ZONES
+from ml.core.context import EVENTS, ZONES
 
 _NUMBERS = st.integers() | st.floats() | st.sampled_from([1e308, -1e308, 10**400, 2**64, -0.0, 45.0, 1e-320])
 _LEAVES = st.none() | st.booleans() | _NUMBERS | st.text(max_size=12) | st.sampled_from([*ZONES, *EVENTS])

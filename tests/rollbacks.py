@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from ansible.module_utils.fanops.client import Client
-from ansible.module_utils.fanops.reconciler import reconcile
-from ansible.module_utils.fanops.resources.release import LiveRelease
+from ansible.module_utils.fanops.api.client import Client
+from ansible.module_utils.fanops.reconcile.reconciler import reconcile
+from ansible.module_utils.fanops.releases.promotion import LiveRelease
 
-from ml.releases import Candidate, load_release, read_pointer
+from ml.core.releases import Candidate, load_release, read_pointer
 from tests.faulty_storage import Front
 from tests.publish_sweep import open_bucket
 from tests.running_function import lay_out, running_function

@@ -33,11 +33,9 @@ class Server:
 
 def lay_out(folder: Path) -> Path:
     """Copy into ``folder`` what the archive of the function holds, and return it."""
-    ignored = shutil.ignore_patterns("function", "__pycache__")
-    shutil.copytree(ROOT / "ml", folder / "ml", ignore=ignored, dirs_exist_ok=True)
-    shutil.copytree(
-        ROOT / "ml" / "function", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.in", "__pycache__")
-    )
+    ignored = shutil.ignore_patterns("*.in", "__pycache__")
+    shutil.copytree(ROOT / "ml/core", folder / "ml/core", ignore=ignored, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "ml/function", folder, ignore=ignored, dirs_exist_ok=True)
     return folder
 
 

@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from answers import Answers, plain
-
-from ml.context import Context
-from ml.features import Features
-from ml.serving import Model
-from ml.sponsors import CLASSES
+from ml.core.context import Context
+from ml.core.features import Features
+from ml.core.serving import Model
+from ml.core.sponsors import CLASSES
+from sponsor_api.answers import Answers, plain
 
 
 def decoded(rows: list[dict[str, Any]]) -> tuple[list[Context], Features]:

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from google.cloud.storage import Client
 
-from ml import dataset
-from ml.bucket import Bucket
-from ml.candidates import make_candidate
-from ml.context import EVENTS, ZONES
-from ml.features import COLUMNS
-from ml.forest import assemble
-from ml.gate import Proof
-from ml.growth import Threads, grow_forest
+from ml.core.context import EVENTS, ZONES
+from ml.core.features import COLUMNS
+from ml.core.gate import Proof
+from ml.core.releases import Candidate
+from ml.core.sponsors import CLASSES
+from ml.data import synthetic
+from ml.data.sources import Synthetic
+from ml.forest.forest import assemble
+from ml.forest.growth import Threads, grow_forest
 from ml.progress import Log
-from ml.publishing import publish
-from ml.releases import Candidate
-from ml.sources import Synthetic
-from ml.sponsors import CLASSES
+from ml.publish.bucket import Bucket
+from ml.publish.candidates import make_candidate
+from ml.publish.publisher import publish
 
 ROOT = Path(__file__).parents[2]
 SAMPLES, SEED = 10_000, 42  # of the release, and of the plain way's forest: what site.yml trains by default
@@ -80,7 +80,7 @@ def prepare(folder: Path, client: Client, plain: Kind) -> Candidate:
 
 def write_csv(path: Path) -> None:
     """Write the rows that the release was trained on as a table."""
-    features, labels = dataset.partition(SEED, 0, SAMPLES)
+    features, labels = synthetic.partition(SEED, 0, SAMPLES)
     zones = [COLUMNS.index(f"zone_{zone}") for zone in ZONES]
     events = [COLUMNS.index(f"event_{event}") for event in EVENTS[1:]]
     with path.open("w", newline="", encoding="utf-8") as stream:

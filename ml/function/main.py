@@ -21,13 +21,12 @@ from typing import Any
 
 import flask
 import functions_framework
-import intake
 import orjson
-import state
-from responses import HTML, METHODS, Answer, Environ, HttpProblem, cors, json_bytes, log_request, reply
 from werkzeug.wrappers import Response
 
-from ml.context import FIELDS
+from ml.core.context import FIELDS
+from sponsor_api import request_body, state
+from sponsor_api.responses import HTML, METHODS, Answer, Environ, HttpProblem, cors, json_bytes, log_request, reply
 
 _PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
@@ -52,7 +51,7 @@ def application(environ: Environ, start_response: Callable[..., Any]) -> Iterabl
         answer = _route(environ, noted)
     except HttpProblem as problem:
         answer = _refusal(environ, problem)
-    except intake.SenderGoneError:
+    except request_body.SenderGoneError:
         answer = _too_slow(environ)
     except Exception as error:  # a defect of ours; the caller gets a document all the same
         noted["stack_trace"] = traceback.format_exc()
@@ -86,8 +85,8 @@ def _route(environ: Environ, noted: dict[str, Any]) -> Answer:
 
 def _refusal(environ: Environ, problem: HttpProblem) -> Answer:
     try:
-        intake.discard(environ)
-    except intake.SenderGoneError:
+        request_body.discard(environ)
+    except request_body.SenderGoneError:
         return _too_slow(environ)
     return problem.answer()
 
@@ -98,15 +97,15 @@ def _too_slow(environ: Environ) -> Answer:
     if connection is not None:
         with suppress(OSError):
             connection.shutdown(socket.SHUT_RD)
-    detail = f"the body did not arrive: nothing was sent for {intake.REQUEST_SECONDS} s, or the connection broke"
+    detail = f"the body did not arrive: nothing was sent for {request_body.REQUEST_SECONDS} s, or the connection broke"
     return HttpProblem(408, "Request Timeout", detail).answer()
 
 
 def _predict(environ: Environ, noted: dict[str, Any]) -> Answer:
-    detailed = intake.detailed(environ)
-    document = intake.body(environ)
+    detailed = request_body.detailed(environ)
+    document = request_body.body(environ)
     batch = type(document) is dict and "instances" in document
-    contexts, features = intake.instances(document) if batch else intake.context(document)
+    contexts, features = request_body.instances(document) if batch else request_body.context(document)
     release, answers = state.live()
     rows = answers.rows(contexts, features, detailed=detailed)
     named = {"version": release.version, "manifest": release.digest}
@@ -136,7 +135,7 @@ def _home(environ: Environ) -> Answer:
 
 @functools.cache
 def _page() -> bytes:
-    return Path(__file__).with_name("page.html").read_bytes()
+    return Path(__file__).with_name("sponsor_api").joinpath("page.html").read_bytes()
 
 
 def _healthz(environ: Environ) -> Answer:
@@ -154,9 +153,9 @@ def _model(environ: Environ) -> Answer:
 
 
 def _openapi(environ: Environ) -> Answer:
-    from openapi import describe
+    from sponsor_api.openapi import describe
 
-    return reply(json_bytes(describe(intake.MAX_ROWS, intake.MAX_BODY_BYTES)))
+    return reply(json_bytes(describe(request_body.MAX_ROWS, request_body.MAX_BODY_BYTES)))
 
 
 def _named(answer: Answer, version: int, digest: str) -> Answer:

@@ -14,8 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from sklearn.ensemble import RandomForestClassifier
 
-from ml.bucket import Bucket
-from ml.forest import probabilities
+from ml.forest.forest import probabilities
+from ml.publish.bucket import Bucket
 from tests.faulty_storage import Front, faulty_storage
 from tests.running_function import Server, lay_out, running_function
 from tests.unit.ml.model_fixtures import BUCKET, as_candidate, grown, new_client, publish_unproven
@@ -74,9 +74,9 @@ def answered(browser: webdriver.Chrome) -> str:
 
 
 def expected(forest: RandomForestClassifier, **context: Any) -> dict[str, float]:
-    from ml.context import validate
-    from ml.features import encode
-    from ml.sponsors import CLASSES
+    from ml.core.context import validate
+    from ml.core.features import encode
+    from ml.core.sponsors import CLASSES
 
     return dict(zip(CLASSES, probabilities(forest, encode([validate(context)]))[0], strict=True))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/fidelity.md says of the rehearsal what is so: its tests exist, its sources are named, its methods are those registered."""
+"""rehearsal/docs/fidelity.md says of the rehearsal what is so: its tests exist, its sources are named, its methods are those registered."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import methods
+from rehearsal.wire import methods
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-DOCUMENT = (REPOSITORY / "docs/fidelity.md").read_text(encoding="utf-8")
+DOCUMENT = (REPOSITORY / "rehearsal/docs/fidelity.md").read_text(encoding="utf-8")
 HEADER = "| Behaviour | Here | How it is known | Test |"
 STATES = ("as Google", "differs: ", "absent")
 KINDS = {"discovery", "documentation", "client", "report", "assumed"}

@@ -16,8 +16,7 @@ from packaging.specifiers import SpecifierSet
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ROLES = sorted(path.name for path in (REPOSITORY / "roles").iterdir() if path.is_dir())
 PRODUCTION = (
-    "site.yml", "playbooks", "roles", "inventory", "inventory_plugins", "library", "module_utils", "action_plugins",
-    "callback_plugins", "pricing", "ml", "ansible.cfg", "requirements.yml",
+    "site.yml", "playbooks", "roles", "inventory", "library", "module_utils", "plugins", "pricing", "ml", "ansible.cfg", "requirements.yml",
 )  # fmt: skip
 
 

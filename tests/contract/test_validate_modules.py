@@ -31,8 +31,8 @@ def collection(tmp_path: Path) -> Path:
     root = tmp_path / COLLECTION
     shutil.copytree(ROOT / "library", root / "plugins/modules", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "module_utils", root / "plugins/module_utils", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "doc_fragments", root / "plugins/doc_fragments")
-    fragments = "|".join(path.stem for path in (ROOT / "doc_fragments").glob("*.py"))
+    shutil.copytree(ROOT / "plugins/doc_fragments", root / "plugins/doc_fragments")
+    fragments = "|".join(path.stem for path in (ROOT / "plugins/doc_fragments").glob("*.py"))
     for path in (root / "plugins").rglob("*.py"):
         text = path.read_text(encoding="utf-8").replace(HERE, THERE)
         # in a collection, a fragment goes by its full name

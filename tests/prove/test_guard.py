@@ -55,7 +55,7 @@ def figures(cloud: Rehearsal) -> Iterator[None]:
 
 
 def test_every_rule_has_a_case() -> None:
-    source = (REPOSITORY / "module_utils/fanops/guard_rules.py").read_text()
+    source = (REPOSITORY / "module_utils/fanops/costs/guard.py").read_text()
     assert set(re.findall(r'^@rule\("([a-z-]+)"\)', source, re.MULTILINE)) == set(CASES)
 
 

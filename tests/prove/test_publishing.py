@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import ml.publishing
-from ml.bucket import Bucket, BucketError
-from ml.gate import Proof
-from ml.publishing import publish
-from ml.releases import Candidate, read_pointer
+import ml.publish.publisher
+from ml.core.gate import Proof
+from ml.core.releases import Candidate, read_pointer
+from ml.publish.bucket import Bucket, BucketError
+from ml.publish.publisher import publish
 from tests.damaged_files import damage, deserialisers_guarded
 from tests.faulty_storage import KINDS, Front, faulty_storage
 from tests.prove.figures import record, table
@@ -53,7 +53,7 @@ def test_every_call_of_a_publish_meets_every_fault(front: Front) -> None:
 
 
 def test_of_eight_publishers_each_commit_is_there_exactly_once(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ml.publishing, "HISTORY", 1000)
+    monkeypatch.setattr(ml.publish.publisher, "HISTORY", 1000)
     publishers, commits = 8, 50
     acknowledged, failures = [], []
     retries: Counter[str] = Counter()
@@ -95,7 +95,7 @@ def test_of_eight_publishers_each_commit_is_there_exactly_once(front: Front, mon
 def quick(name: str) -> Candidate:
     found = small(name)
     return type(found)(
-        {"model.onnx": found.files["model.onnx"], **dict.fromkeys(ml.publishing.MIRRORS, b"")}, found.facts
+        {"model.onnx": found.files["model.onnx"], **dict.fromkeys(ml.publish.publisher.MIRRORS, b"")}, found.facts
     )
 
 

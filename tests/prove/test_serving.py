@@ -14,12 +14,12 @@ import pytest
 import schemathesis
 from sklearn.ensemble import RandomForestClassifier
 
-from ml import dataset
-from ml.bucket import Bucket
-from ml.features import encode_arrays
-from ml.forest import probabilities
-from ml.serving import Model
-from ml.sponsors import CLASSES
+from ml.core.features import encode_arrays
+from ml.core.serving import Model
+from ml.core.sponsors import CLASSES
+from ml.data import synthetic
+from ml.forest.forest import probabilities
+from ml.publish.bucket import Bucket
 from tests.faulty_storage import Front, faulty_storage
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.prove.figures import record, table
@@ -76,7 +76,7 @@ def test_promotions_and_faults_under_load_fail_no_request(
 
 def test_forest_onnx_and_http_agree(function: Server, forest: RandomForestClassifier) -> None:
     rows = 10_000
-    arrays = dataset.draw_contexts(rows, np.random.default_rng(99))
+    arrays = synthetic.draw_contexts(rows, np.random.default_rng(99))
     features = encode_arrays(arrays)
     truth = probabilities(forest, features)
     model = Model(as_candidate(forest, "x").files["model.onnx"], CLASSES)

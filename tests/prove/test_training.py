@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from ml import dataset
-from ml.serving import Model
-from ml.sponsors import CLASSES
+from ml.core.serving import Model
+from ml.core.sponsors import CLASSES
+from ml.data import synthetic
 from tests.prove.figures import record, table
 from tests.rehearsal.conftest import REPOSITORY, Controller, Rehearsal, vm_states
 
@@ -52,7 +52,7 @@ def live(cloud: Rehearsal, folder: Path) -> dict[str, Any]:
 
 def switch_off(hostname: str) -> None:
     """Pull the plug of a guest."""
-    from rehearsal.podman import Podman
+    from rehearsal.machine.podman import Podman
     from rehearsal.settings import load
 
     environment = Podman(load().home / "containers").environment()
@@ -87,7 +87,7 @@ def test_a_million_rows_fit_into_one_gibibyte(cloud: Rehearsal, tmp_path: Path) 
     assert "Training run" in fetched.read_text(encoding="utf-8")
     assert (tmp_path / "report.html").stat().st_size > 20_000
     # The forest's settings were chosen on the held-out rows; rows that nobody has seen say whether that flatters it.
-    features, labels = dataset.partition(UNSEEN, 0, 200_000)
+    features, labels = synthetic.partition(UNSEEN, 0, 200_000)
     model = Model((tmp_path / "model.onnx").read_bytes(), CLASSES)
     unseen = float((model.probabilities(features).argmax(axis=1) == labels).mean())
     assert abs(unseen - manifest["metrics"]["accuracy"]) < 0.003
@@ -123,7 +123,7 @@ def test_a_killed_worker_costs_time_and_the_model_is_that_of_one_machine(cloud: 
     ]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
     models = [Model((folder / "model.onnx").read_bytes(), CLASSES) for folder in (tmp_path, tmp_path / "one")]
-    for features, _, _ in dataset.held_out():
+    for features, _, _ in synthetic.held_out():
         cluster, single = (model.probabilities(features).tobytes() for model in models)
         assert cluster == single
     add(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ml.sponsors import CATALOGUE
+from ml.core.sponsors import CATALOGUE
 from tests.rehearsal.conftest import Rehearsal, recap, vm_states
 
 pytestmark = pytest.mark.timeout(900)

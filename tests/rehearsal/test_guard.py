@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal.compute.limits import QUOTAS, STOCKOUTS
+from rehearsal.services.compute.limits import QUOTAS, STOCKOUTS
 from rehearsal.settings import load
 from rehearsal.store import Store
 from tests.rehearsal.conftest import Outcome, Rehearsal, recap

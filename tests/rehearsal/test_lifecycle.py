@@ -54,7 +54,7 @@ def test_1_a_controller_killed_in_mid_training_leaves_no_vm_running_and_nothing_
 
 
 def test_2_a_zone_without_machines_is_left_for_another_of_always_free(cloud: Rehearsal) -> None:
-    from rehearsal.compute.limits import STOCKOUTS
+    from rehearsal.services.compute.limits import STOCKOUTS
     from rehearsal.settings import load
     from rehearsal.store import Store
 

@@ -25,13 +25,13 @@ def write(path: Path, rows: int, *damage: str) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    from ml import dataset
-    from ml.context import EVENTS, ZONES
-    from ml.sponsors import CLASSES
+    from ml.core.context import EVENTS, ZONES
+    from ml.core.sponsors import CLASSES
+    from ml.data import synthetic
 
     rng = np.random.default_rng(11)
-    contexts = dataset.draw_contexts(rows, rng)
-    labels = dataset.draw_labels(dataset.probabilities(contexts), rng)
+    contexts = synthetic.draw_contexts(rows, rng)
+    labels = synthetic.draw_labels(synthetic.probabilities(contexts), rng)
     names = ("match_minute", "score_diff", "temperature", "crowd_density")
     table = pa.table(
         {name: getattr(contexts, name) for name in names}

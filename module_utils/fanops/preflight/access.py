@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, basename, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.client import Client, basename, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.preflight.findings import Finding, names
 
 ACT_AS = "iam.serviceAccounts.actAs"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.module_utils.fanops import errors
-from ansible.module_utils.fanops.client import Client, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api import errors
+from ansible.module_utils.fanops.api.client import Client, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.preflight.access import Access
 from ansible.module_utils.fanops.preflight.compute import Compute
 from ansible.module_utils.fanops.preflight.findings import Finding, names

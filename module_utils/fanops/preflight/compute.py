@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, compute_url, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.client import Client, compute_url, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.preflight.findings import Finding
 
 QUOTA_PAGE = "https://console.cloud.google.com/iam-admin/quotas"

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-from ansible.module_utils.fanops.client import Client
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.client import Client
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 
 LINES = 30
 

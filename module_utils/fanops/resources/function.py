@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, basename, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.memory import memory_bytes
-from ansible.module_utils.fanops.reconciler import Plan, Resource
+from ansible.module_utils.fanops.api.client import Client, basename, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource
 from ansible.module_utils.fanops.resources import build_failure
 from ansible.module_utils.fanops.resources.iam_member import IamMember
-from ansible.module_utils.fanops.source_archive import SourceError, collect, content_hash, pack
+from ansible.module_utils.fanops.resources.memory import memory_bytes
+from ansible.module_utils.fanops.resources.source_archive import SourceError, collect, content_hash, pack
 
 BASE = "https://cloudfunctions.googleapis.com/v2"
 #: A label value has 63 characters at most; 40 hex digits are 160 bits.

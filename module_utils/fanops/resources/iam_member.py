@@ -6,9 +6,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.reconciler import VISIBLE_WITHIN, Resource
+from ansible.module_utils.fanops.api.client import Client, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile.reconciler import VISIBLE_WITHIN, Resource
 
 RESOURCE_TYPES = ("project", "bucket", "service_account", "run_service")
 #: How often a write that lost against another writer is repeated.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import segment
-from ansible.module_utils.fanops.reconciler import Plan, Resource
+from ansible.module_utils.fanops.api.client import segment
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource
 
 #: Option -> field of the role.
 FIELDS = {"title": "title", "description": "description", "permissions": "includedPermissions", "stage": "stage"}

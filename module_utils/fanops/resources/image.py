@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, compute_url, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.client import Client, compute_url, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 
 
 def newest_image(client: Client, families: list[str], project: str) -> tuple[dict[str, Any], str]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, basename, compute_url, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.reconciler import VISIBLE_WITHIN, Plan, Resource
+from ansible.module_utils.fanops.api.client import Client, basename, compute_url, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile.reconciler import VISIBLE_WITHIN, Plan, Resource
 from ansible.module_utils.fanops.resources import instance_body
 from ansible.module_utils.fanops.resources.image import family_of, newest_image
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ansible.module_utils.fanops.client import basename
+from ansible.module_utils.fanops.api.client import basename
 
 PREFIX = "https://www.googleapis.com/compute/v1/projects"
 DEFAULT_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, basename, compute_url
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.client import Client, basename, compute_url
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 
 Item = dict[str, Any]
 Found = tuple[Item, dict[str, str], str]  # the line for a person, the labels, the name

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.fanops.client import Client, basename, compute_url
+from ansible.module_utils.fanops.api.client import Client, basename, compute_url
 
 EVENTS = {
     "insert": "created",

@@ -37,11 +37,11 @@ def start(
         monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
         for name, value in {"MODEL_BUCKET": BUCKET, "MODEL_REFRESH_SECONDS": "0", **environment}.items():
             monkeypatch.setenv(name, value)
-        for path in deployed.glob("*.py"):  # settings are read when the modules are
-            sys.modules.pop(path.stem, None)
+        for name in [name for name in sys.modules if name == "main" or name.startswith("sponsor_api")]:
+            del sys.modules[name]  # settings are read when the modules are
         app = functions_framework.create_app("recommend_sponsor", str(deployed / "main.py"))
         sys.modules[
-            "state"
+            "sponsor_api.state"
         ].LIVE.patience = 30  # a new release is there with the next request, however slow the machine
         test_client: FlaskClient = app.test_client()
         return test_client

@@ -18,7 +18,6 @@ import numpy as np
 import openapi_spec_validator
 import pytest
 import requests
-from answers import plain
 from flask.testing import FlaskClient
 from google.cloud.storage import Client
 from hypothesis import HealthCheck, given, settings
@@ -26,11 +25,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
-from ml import forest
-from ml.bucket import Bucket
-from ml.context import EVENTS, ZONES, validate
-from ml.features import encode
-from ml.sponsors import CATALOGUE, CLASSES
+from ml.core.context import EVENTS, ZONES, validate
+from ml.core.features import encode
+from ml.core.sponsors import CATALOGUE, CLASSES
+from ml.forest import forest
+from ml.publish.bucket import Bucket
+from sponsor_api.answers import plain
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.running_function import running_function
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, Forests
@@ -343,7 +343,7 @@ def test_what_the_framework_refuses_has_the_same_form(app: FlaskClient) -> None:
 def test_a_defect_of_ours_is_a_problem_document_and_an_error_in_the_log(
     app: FlaskClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys.modules["state"], "live", lambda: 1 / 0)
+    monkeypatch.setattr(sys.modules["sponsor_api.state"], "live", lambda: 1 / 0)
     assert "ZeroDivisionError; see its log" in problem(app.post("/", json=GOAL), 500)["detail"]
     entry = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert entry["severity"] == "ERROR" and "ZeroDivisionError" in entry["stack_trace"]

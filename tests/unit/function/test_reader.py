@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from reader import BucketReader
 
-from ml.releases import ReleaseError, ReleaseNotFoundError
+from ml.core.releases import ReleaseError, ReleaseNotFoundError
+from sponsor_api.bucket_reader import BucketReader
 
 
 class Google(ThreadingHTTPServer):

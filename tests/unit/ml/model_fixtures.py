@@ -21,15 +21,16 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from sklearn.ensemble import RandomForestClassifier
 
-from ml import dataset, forest
-from ml.bucket import Bucket
-from ml.evaluation import golden_rows
-from ml.features import COLUMNS
-from ml.gate import Proof
-from ml.onnx_export import to_onnx
-from ml.publishing import Outcome, publish
-from ml.releases import Candidate
-from ml.sponsors import CLASSES
+from ml.core.features import COLUMNS
+from ml.core.gate import Proof
+from ml.core.releases import Candidate
+from ml.core.sponsors import CLASSES
+from ml.data import synthetic
+from ml.forest import forest
+from ml.forest.evaluation import golden_rows
+from ml.forest.onnx_export import to_onnx
+from ml.publish.bucket import Bucket
+from ml.publish.publisher import Outcome, publish
 
 BUCKET = "models"
 Forests = tuple[RandomForestClassifier, RandomForestClassifier]  # two that disagree
@@ -40,7 +41,7 @@ def grown(samples: int, seed: int, jobs: int = 1) -> RandomForestClassifier:
     """Return a forest, as ``ml.train.train`` makes it."""
     trees = []
     for share in forest.plan(samples):
-        features, labels = dataset.partition(seed, share.index, share.rows)
+        features, labels = synthetic.partition(seed, share.index, share.rows)
         for batch in forest.grow(share, features, labels, seed, jobs):
             trees += batch
     return forest.assemble(trees)

@@ -18,11 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ml import cluster, forest
-from ml.cluster import ClusterError, Dask
-from ml.growth import Threads, grow_forest
+from ml.data.sources import Synthetic
+from ml.forest import cluster, forest
+from ml.forest.cluster import ClusterError, Dask
+from ml.forest.growth import Threads, grow_forest
 from ml.progress import Log
-from ml.sources import Synthetic
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.timeout(300)

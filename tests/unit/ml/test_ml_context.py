@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.context import EVENTS, FIELDS, ZONES, ContextError, validate
+from ml.core.context import EVENTS, FIELDS, ZONES, ContextError, validate
 
 VALID = st.fixed_dictionaries(
     {"zone": st.sampled_from(ZONES)},

@@ -15,25 +15,26 @@ import pyarrow.parquet
 import pytest
 from google.cloud.storage import Client
 
-from ml import dataset, fingerprint, spool
-from ml.context import EVENTS, ZONES
-from ml.datafile import open_data
-from ml.features import Features, encode_arrays
-from ml.intake import DataError, read
+from ml import fingerprint
+from ml.core.context import EVENTS, ZONES
+from ml.core.features import Features, encode_arrays
+from ml.core.sponsors import CLASSES
+from ml.data import spool, synthetic
+from ml.data.file_reader import DataError, read
+from ml.data.training_data import open_data
 from ml.progress import Log
-from ml.sponsors import CLASSES
 from ml.train import main
 from tests.unit.ml.model_fixtures import BUCKET
 
 ROWS = 3000
-Written = tuple[Path, Features, dataset.Labels]
+Written = tuple[Path, Features, synthetic.Labels]
 
 
-def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Features, dataset.Labels]:
+def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Features, synthetic.Labels]:
     """Return contexts and sponsors as a table, and the features and labels that a reader must find in it."""
     rng = np.random.default_rng(seed)
-    contexts = dataset.draw_contexts(rows, rng)
-    labels = dataset.draw_labels(dataset.probabilities(contexts), rng)
+    contexts = synthetic.draw_contexts(rows, rng)
+    labels = synthetic.draw_labels(synthetic.probabilities(contexts), rng)
     columns = {
         "sponsor": np.array(CLASSES)[labels],
         **{name: getattr(contexts, name) for name in ("match_minute", "score_diff", "temperature", "crowd_density")},
@@ -49,7 +50,7 @@ def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Featu
     return pa.table(columns), features, labels
 
 
-def canonical(features: Features, labels: dataset.Labels) -> list[bytes]:
+def canonical(features: Features, labels: synthetic.Labels) -> list[bytes]:
     return sorted(row.tobytes() + bytes([label]) for row, label in zip(features, labels, strict=True))
 
 
@@ -68,8 +69,8 @@ def test_every_row_is_trained_on_or_held_out_once(
     name: str, written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, features, labels = written
-    monkeypatch.setattr("ml.spool.CHUNK_ROWS", 512)  # several chunks
-    monkeypatch.setattr("ml.forest.SMALLEST_PARTITION", 500)
+    monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", 512)  # several chunks
+    monkeypatch.setattr("ml.forest.forest.SMALLEST_PARTITION", 500)
     path = str(folder / name)
     source = open_data(path, fingerprint.data_identity(path), tmp_path / "spool", Log())
     shares = source.plan()

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml import dataset
-from ml.context import EVENTS, ZONES, validate
-from ml.features import COLUMNS, ContextArrays, encode, encode_arrays
-from ml.rules import RULES, SIGNALS
-from ml.sponsors import CATALOGUE, CLASSES
+from ml.core.context import EVENTS, ZONES, validate
+from ml.core.features import COLUMNS, ContextArrays, encode, encode_arrays
+from ml.core.sponsors import CATALOGUE, CLASSES
+from ml.data import synthetic
+from ml.data.rules import RULES, SIGNALS
 
 
 @pytest.fixture(scope="module")
 def contexts() -> ContextArrays:
-    return dataset.draw_contexts(20_000, np.random.default_rng(7))
+    return synthetic.draw_contexts(20_000, np.random.default_rng(7))
 
 
 def test_the_catalogue_has_the_twelve_sponsors_and_a_message_for_each() -> None:
@@ -72,7 +72,7 @@ def test_every_drawn_context_is_valid_and_every_value_is_drawn(contexts: Context
 
 
 def test_the_distribution_is_one_and_no_sponsor_is_impossible(contexts: ContextArrays) -> None:
-    chances = dataset.probabilities(contexts)
+    chances = synthetic.probabilities(contexts)
     assert chances.shape == (20_000, 12)
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=0, atol=1e-12)
     assert chances.min() >= 0.01 / 12 * (1 - 1e-12)
@@ -80,12 +80,12 @@ def test_the_distribution_is_one_and_no_sponsor_is_impossible(contexts: ContextA
 
 
 def test_the_labels_follow_the_distribution(contexts: ContextArrays) -> None:
-    chances = dataset.probabilities(contexts)
-    labels = dataset.draw_labels(chances, np.random.default_rng(1))
+    chances = synthetic.probabilities(contexts)
+    labels = synthetic.draw_labels(chances, np.random.default_rng(1))
     drawn = np.bincount(labels, minlength=12) / len(labels)
     np.testing.assert_allclose(drawn, chances.mean(axis=0), rtol=0, atol=0.01)
     hits = (labels == chances.argmax(axis=1)).mean()
-    assert abs(hits - dataset.bayes_accuracy(chances)) < 0.01
+    assert abs(hits - synthetic.bayes_accuracy(chances)) < 0.01
 
 
 def test_every_rule_can_apply_and_names_known_things(contexts: ContextArrays) -> None:
@@ -103,7 +103,7 @@ def test_the_rules_say_what_they_say() -> None:
             zone=np.array([ZONES.index(context["zone"])]),
             event=np.array([EVENTS.index(context.get("event", "None"))]),
         )
-        return CLASSES[dataset.probabilities(contexts).argmax()]
+        return CLASSES[synthetic.probabilities(contexts).argmax()]
 
     assert likeliest(zone="VIP", event="Goal") == "Visa"
     assert likeliest(zone="East", temperature=38.0) == "Sidi Ali"
@@ -113,17 +113,17 @@ def test_the_rules_say_what_they_say() -> None:
 
 
 def test_a_partition_depends_on_its_seed_and_number_only() -> None:
-    features, labels = dataset.partition(5, 3, 1000)
-    again, labels_again = dataset.partition(5, 3, 1000)
+    features, labels = synthetic.partition(5, 3, 1000)
+    again, labels_again = synthetic.partition(5, 3, 1000)
     assert (features.tobytes(), labels.tobytes()) == (again.tobytes(), labels_again.tobytes())
     assert (features.shape, features.dtype, labels.dtype) == ((1000, 15), np.dtype(np.float32), np.dtype(np.int64))
     for seed, index in ((5, 4), (6, 3)):
-        other, _ = dataset.partition(seed, index, 1000)
+        other, _ = synthetic.partition(seed, index, 1000)
         assert (np.asarray(other == features).all(axis=1)).mean() < 0.01
 
 
 def test_the_held_out_rows_are_always_the_same_and_not_those_of_a_training() -> None:
-    first, second = list(dataset.held_out(60_000)), list(dataset.held_out(60_000))
+    first, second = list(synthetic.held_out(60_000)), list(synthetic.held_out(60_000))
     assert [len(chunk[1]) for chunk in first] == [50_000, 10_000]
     assert all(a[0].tobytes() == b[0].tobytes() and (a[1] == b[1]).all() for a, b in zip(first, second, strict=True))
     assert 0.89 < np.average([chunk[2] for chunk in first], weights=[50, 10]) < 0.905

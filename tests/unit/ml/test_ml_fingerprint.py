@@ -55,13 +55,13 @@ def test_code_counts_and_the_function_does_not(copy: Path) -> None:
     (copy / "ml" / "function").mkdir()
     (copy / "ml" / "function" / "main.py").write_text("x = 1\n")
     assert fingerprint(1000, 1, copy) == before
-    (copy / "ml" / "rules.py").rename(copy / "ml" / "laws.py")
+    (copy / "ml" / "data" / "rules.py").rename(copy / "ml" / "data" / "laws.py")
     assert changed_parts(before, fingerprint(1000, 1, copy)) == {"fingerprint", "code"}
 
 
 def test_a_message_may_be_edited_and_a_sponsor_may_not(copy: Path) -> None:
     before = fingerprint(1000, 1, copy)
-    path = copy / "ml" / "sponsors.json"
+    path = copy / "ml" / "core" / "sponsors.json"
     document = json.loads(path.read_text())
     document["sponsors"][0]["campaign_message"] = "Autre chose."
     path.write_text(json.dumps(document))

@@ -9,19 +9,20 @@ import joblib
 import numpy as np
 import pytest
 
-from ml import dataset, forest
-from ml.features import ContextArrays, Features, encode_arrays
-from ml.gate import TOLERANCE
-from ml.onnx_export import _round_down, to_onnx
-from ml.releases import ReleaseError
-from ml.serving import Model
-from ml.sponsors import CLASSES
+from ml.core.features import ContextArrays, Features, encode_arrays
+from ml.core.gate import TOLERANCE
+from ml.core.releases import ReleaseError
+from ml.core.serving import Model
+from ml.core.sponsors import CLASSES
+from ml.data import synthetic
+from ml.forest import forest
+from ml.forest.onnx_export import _round_down, to_onnx
 from tests.unit.ml.model_fixtures import Candidates, Forests, as_candidate, grown
 
 
 @pytest.fixture(scope="module")
 def contexts() -> ContextArrays:
-    return dataset.draw_contexts(10_000, np.random.default_rng(3))
+    return synthetic.draw_contexts(10_000, np.random.default_rng(3))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_several_partitions_make_one_forest(monkeypatch: pytest.MonkeyPatch, fea
 
 
 def test_a_class_that_a_partition_never_saw_keeps_its_column() -> None:
-    features, labels = dataset.partition(1, 0, 400)
+    features, labels = synthetic.partition(1, 0, 400)
     few = labels < 3
     share = forest.Share(0, int(few.sum()), 4)
     trees = [tree for batch in forest.grow(share, features[few], labels[few], 1, 1) for tree in batch]
@@ -119,7 +120,7 @@ def test_golden_rows_prove_a_model_and_expose_another(candidates: Candidates) ->
 def test_ten_thousand_rows_reach_the_promised_accuracy_in_a_small_model() -> None:
     serialised = to_onnx(grown(10_000, seed=42, jobs=2))
     model = Model(serialised, CLASSES)
-    right = np.concatenate([model.probabilities(x).argmax(axis=1) == y for x, y, _ in dataset.held_out()])
+    right = np.concatenate([model.probabilities(x).argmax(axis=1) == y for x, y, _ in synthetic.held_out()])
     assert len(right) == 200_000
     assert right.mean() >= 0.873
     assert len(serialised) < 8_000_000

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ml.machines import MACHINE_TYPES, memory_budget, suggest
-from ml.prediction import UnfitError, fit, predict
+from ml.data.sources import Synthetic
+from ml.forest.estimate import UnfitError, fit, predict
+from ml.forest.memory import MACHINE_TYPES, memory_budget, suggest
 from ml.progress import memory_bytes
-from ml.sources import Synthetic
 
 ROOT = Path(__file__).parents[3]
 MIB = 2**20

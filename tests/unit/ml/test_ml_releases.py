@@ -12,20 +12,10 @@ import pytest
 import requests
 from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
-from live import LiveModel
 from requests.adapters import HTTPAdapter
 
-from ml.bucket import Bucket, BucketError, bucket_name, crc32c
-from ml.gate import Proof
-from ml.publishing import (
-    InconclusiveError,
-    Readback,
-    RefusedError,
-    _upload,
-    _write_manifest,
-    classify_readback,
-)
-from ml.releases import (
+from ml.core.gate import Proof
+from ml.core.releases import (
     Candidate,
     Pointer,
     Promotion,
@@ -37,7 +27,10 @@ from ml.releases import (
     manifest_path,
     read_pointer,
 )
-from ml.serving import model_of
+from ml.core.serving import model_of
+from ml.publish.bucket import Bucket, BucketError, bucket_name, crc32c
+from ml.publish.publisher import InconclusiveError, Readback, RefusedError, _upload, _write_manifest, classify_readback
+from sponsor_api.live import LiveModel
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, new_client
 from tests.unit.ml.model_fixtures import publish_unproven as publish
 
@@ -273,8 +266,8 @@ def test_no_flipped_or_torn_byte_reaches_the_model_loader(
     contents = stored(candidates[0], bucket, client)
     onnx = candidates[0].files["model.onnx"]
     loaded = []
-    monkeypatch.setattr("ml.serving.Model.__init__", lambda self, data, classes: loaded.append(data))
-    monkeypatch.setattr("ml.serving.Model.prove", lambda self, golden: None)
+    monkeypatch.setattr("ml.core.serving.Model.__init__", lambda self, data, classes: loaded.append(data))
+    monkeypatch.setattr("ml.core.serving.Model.prove", lambda self, golden: None)
     digest = read_pointer(bucket.read).manifest
     paths = [blob_path(load_release(bucket.read).manifest["files"]["model.onnx"]["sha256"], "model.onnx")]
     paths += [manifest_path(digest), "current.json"]

@@ -17,12 +17,14 @@ import joblib
 import pytest
 from google.cloud.storage import Client
 
-from ml import fingerprint, releases, report
-from ml.bucket import Bucket
-from ml.features import COLUMNS
-from ml.prediction import Prediction
+from ml import fingerprint
+from ml.core import releases
+from ml.core.features import COLUMNS
+from ml.core.serving import model_of
+from ml.forest.estimate import Prediction
 from ml.progress import Log, Progress, memory_bytes
-from ml.serving import model_of
+from ml.publish.bucket import Bucket
+from ml.report import page as report
 from ml.train import main
 from tests.unit.ml.model_fixtures import BUCKET
 
@@ -31,7 +33,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(autouse=True)
 def fewer_held_out_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ml.dataset.held_out.__defaults__", (20_000,))
+    monkeypatch.setattr("ml.data.synthetic.held_out.__defaults__", (20_000,))
 
 
 def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(
@@ -194,8 +196,8 @@ def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ml.forest.grow", exhausted)
-    monkeypatch.setattr("ml.prediction.fit", lambda *_: Prediction(1, 1, 1, 1, 1))
+    monkeypatch.setattr("ml.forest.forest.grow", exhausted)
+    monkeypatch.setattr("ml.forest.estimate.fit", lambda *_: Prediction(1, 1, 1, 1, 1))
     assert main(["--output", str(tmp_path)]) == 1
     assert "error: out of memory at" in capsys.readouterr().err
     page = (tmp_path / "report.html").read_text()

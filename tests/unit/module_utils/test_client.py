@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import requests
-from ansible.module_utils.fanops.client import MAX_ATTEMPTS, Client, basename, segment
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.client import MAX_ATTEMPTS, Client, basename, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 
 Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]] | str
 
@@ -172,7 +172,7 @@ def test_untrusted_tls_is_not_retried(client: Client) -> None:
 def test_compute_operation_is_polled_until_done(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible.module_utils.fanops.client.compute_url", lambda project: f"{server.url}/{project}")
+    monkeypatch.setattr("ansible.module_utils.fanops.api.client.compute_url", lambda project: f"{server.url}/{project}")
     running = {"name": "op1", "status": "RUNNING", "zone": "https://x/zones/us-central1-a"}
     warned = {**running, "status": "DONE", "warnings": [{"message": "The image is deprecated."}]}
     server.answers = [(200, running), error(503), (200, running), (200, warned)]
@@ -185,7 +185,7 @@ def test_compute_operation_is_polled_until_done(
 def test_operation_that_never_ends_is_left_at_the_time_limit(
     client: Client, server: Server, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible.module_utils.fanops.client.compute_url", lambda project: server.url)
+    monkeypatch.setattr("ansible.module_utils.fanops.api.client.compute_url", lambda project: server.url)
     server.answers = [(200, {"name": "op1", "status": "RUNNING", "region": "r"})]
     with pytest.raises(GoogleApiError, match="op1 was not there after 60 s") as found:
         client.compute("POST", "x", attempting="make vm")

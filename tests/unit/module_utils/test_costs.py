@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.fanops import cost_report
-from ansible.module_utils.fanops.costs import Bill, month_hours, monthly
-from ansible.module_utils.fanops.holdings import Address, Bucket, Disk, Holdings, Vm
-from ansible.module_utils.fanops.ledger import runs
-from ansible.module_utils.fanops.memory import memory_bytes
-from ansible.module_utils.fanops.prices import Prices
+from ansible.module_utils.fanops.costs import report
+from ansible.module_utils.fanops.costs.ledger import runs
+from ansible.module_utils.fanops.costs.monthly import Bill, month_hours, monthly
+from ansible.module_utils.fanops.costs.prices import Prices
+from ansible.module_utils.fanops.costs.project_inventory import Address, Bucket, Disk, Holdings, Vm
+from ansible.module_utils.fanops.resources.memory import memory_bytes
 
 from tests.unit.module_utils.test_guard_rules import DISK, OURS, PRICES, REPOSITORY, VM, WANTED, ZONE
 
@@ -212,10 +212,10 @@ def test_a_deleted_vm_keeps_its_history() -> None:
 
 def test_the_report_adds_up_and_fits_a_terminal() -> None:
     history = runs(OPERATIONS, INSTANCE | {"status": "RUNNING"}, "e2-micro")
-    data = cost_report.report(WANTED, OURS, PRICES, Decimal(1), history, NOW)
+    data = report.report(WANTED, OURS, PRICES, Decimal(1), history, NOW)
     assert data["months"]["estimate"]["list"] == 1.26 and data["months"]["stopped"]["with_free"] == 0.0
     assert data["runs_total"]["hours"] == pytest.approx(1.5 + 60 / 3600 + 2, abs=1e-3)
-    lines = cost_report.lines(data)
+    lines = report.lines(data)
     text = "\n".join(lines)
     assert all(len(line) <= 100 or "://" in line for line in lines)
     assert next(line for line in lines if line.startswith("Total")).split()[1:4] == ["10.96", "/", "3.65"]

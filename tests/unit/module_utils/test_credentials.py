@@ -12,8 +12,8 @@ import google.auth.exceptions
 import google.oauth2.credentials
 import google.oauth2.id_token
 import pytest
-from ansible.module_utils.fanops import credentials
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api import credentials
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 
 
 @pytest.mark.parametrize(

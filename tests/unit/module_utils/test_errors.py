@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils.fanops.errors import GoogleApiError, from_operation, from_response
+from ansible.module_utils.fanops.api.errors import GoogleApiError, from_operation, from_response
 
 URL = "https://compute.googleapis.com/compute/v1/projects/demo/zones/z/instances"
 WHO = {"account": "me@demo.iam.gserviceaccount.com", "project": "demo"}

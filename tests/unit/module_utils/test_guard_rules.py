@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.fanops.findings import refusal, together, total
-from ansible.module_utils.fanops.guard_rules import RULES, judge
-from ansible.module_utils.fanops.holdings import Address, Bucket, Disk, Holdings, Vm, Wanted
-from ansible.module_utils.fanops.prices import Prices
+from ansible.module_utils.fanops.costs.findings import refusal, together, total
+from ansible.module_utils.fanops.costs.guard import RULES, judge
+from ansible.module_utils.fanops.costs.prices import Prices
+from ansible.module_utils.fanops.costs.project_inventory import Address, Bucket, Disk, Holdings, Vm, Wanted
 
 REPOSITORY = Path(__file__).parents[3]
 PRICES = Prices(yaml.safe_load((REPOSITORY / "pricing/google_cloud.yml").read_text()))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.fanops.errors import GoogleApiError
+from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.resources.listing import list_resources
 
 OURS = {"app": "fanops-m4", "managed-by": "ansible"}

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.fanops.diff import Differences
-from ansible.module_utils.fanops.errors import GoogleApiError
-from ansible.module_utils.fanops.reconciler import Plan, Resource, reconcile
-from ansible.module_utils.fanops.source_archive import SourceError, collect, content_hash, pack
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile.diff import Differences
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource, reconcile
+from ansible.module_utils.fanops.resources.source_archive import SourceError, collect, content_hash, pack
 
 
 class Box(Resource):

@@ -12,14 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.fanops.training import (
-    FINISH,
-    WRAPPER,
-    TrainingError,
-    TrainingRun,
-    renew_lease,
-)
-from ansible.module_utils.fanops.training_outcome import failure_message, verdict
+from ansible.module_utils.fanops.training.outcome import failure_message, verdict
+from ansible.module_utils.fanops.training.run import FINISH, WRAPPER, TrainingError, TrainingRun, renew_lease
 
 OPTIONS: dict[str, Any] = {
     "run_id": "abc",

@@ -17,7 +17,7 @@ from tests.unit.modules.fake_google import FakeGoogle, RunModule
 @pytest.fixture
 def google(monkeypatch: pytest.MonkeyPatch) -> FakeGoogle:
     """The fake Google that every client of a module talks to. Time passes without waiting."""
-    from ansible.module_utils.fanops import client, credentials, options
+    from ansible.module_utils.fanops.api import client, credentials, options
 
     for name in ("GCP_PROJECT", "GCP_AUTH_KIND", "GCP_SERVICE_ACCOUNT_FILE", "GCP_ACCESS_TOKEN"):
         monkeypatch.delenv(name, raising=False)

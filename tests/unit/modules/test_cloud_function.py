@@ -174,7 +174,7 @@ def test_absent_deletes_once(run: RunModule, options: dict[str, Any]) -> None:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch, google: FakeGoogle) -> list[dict[str, Any]]:
     """A deployed private function; returns the requests it got."""
-    from ansible.module_utils.fanops import credentials
+    from ansible.module_utils.fanops.api import credentials
 
     google.resources[PATH] = {"state": "ACTIVE", "serviceConfig": {"uri": "https://ask-x.a.run.app"}}
     requests: list[dict[str, Any]] = []

@@ -167,7 +167,7 @@ def test_vm_in_motion_is_waited_for(run: RunModule, google: FakeGoogle, vm: dict
             vm["status"] = "TERMINATED"
 
     google.sleep = arrive  # type: ignore[method-assign]
-    from ansible.module_utils.fanops import options
+    from ansible.module_utils.fanops.api import options
 
     patched: Any = options  # its Client is a partial here, see conftest
     patched.Client.keywords["sleep"] = arrive

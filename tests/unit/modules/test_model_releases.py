@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""model_release, model_release_prune and the listing, against a real storage server that ml.publishing filled."""
+"""model_release, model_release_prune and the listing, against a real storage server that ml.publish.publisher filled."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from ml.bucket import Bucket
-from ml.gate import Proof
-from ml.publishing import publish
-from ml.releases import Candidate, load_release, read_pointer
+from ml.core.gate import Proof
+from ml.core.releases import Candidate, load_release, read_pointer
+from ml.publish.bucket import Bucket
+from ml.publish.publisher import publish
 from tests.faulty_storage import Fault, Front, faulty_storage
 from tests.unit.modules.fake_google import FakeGoogle, RunModule
 
@@ -44,7 +44,7 @@ def front() -> Iterator[Front]:
 
 @pytest.fixture
 def session(front: Front, google: FakeGoogle, monkeypatch: pytest.MonkeyPatch) -> Session:
-    from ansible.module_utils.fanops import credentials
+    from ansible.module_utils.fanops.api import credentials
 
     found = Session(front)
     monkeypatch.setattr(credentials, "Session", lambda *arguments: found)
@@ -196,7 +196,7 @@ def test_no_single_fault_leaves_a_wrong_pointer(
 
 
 def _name(bucket: Bucket, digest: str) -> str:
-    from ml.releases import read_manifest
+    from ml.core.releases import read_manifest
 
     return str(read_manifest(bucket.read, digest)["fingerprint"]["fingerprint"])
 
@@ -230,7 +230,7 @@ def test_what_comes_into_use_while_it_is_pruned_stays(
     """A publisher finds a file of an old release and builds on it, between the listing and the deletion."""
     for number in range(1, 4):
         release(bucket, f"r{number}")
-    monkeypatch.setattr("ml.publishing.REUSE_SECONDS", 0)  # as if r1 had been published long ago
+    monkeypatch.setattr("ml.publish.publisher.REUSE_SECONDS", 0)  # as if r1 had been published long ago
     original = session.request
 
     def request(method: str, url: str, **options: Any) -> Any:

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import training_run
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.fanops.training import TrainingRun
+from ansible.module_utils.fanops.training.run import TrainingRun
 
-PLUGIN = Path(__file__).parents[3] / "action_plugins" / "training_run.py"
+import training_run
+
+PLUGIN = Path(__file__).parents[3] / "plugins" / "action" / "training_run.py"
 PARAMS: dict[str, Any] = {
     "run_id": "abc",
     "argv": ["/bin/true"],

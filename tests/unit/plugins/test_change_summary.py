@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[3] / "callback_plugins/change_summary.py"
+PATH = Path(__file__).parents[3] / "plugins/callback/change_summary.py"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "filter_plugins/status_screen.py"
+SOURCE = Path(__file__).resolve().parents[3] / "plugins/filter/status_screen.py"
 SPEC = importlib.util.spec_from_file_location("status_screen", SOURCE)
 assert SPEC and SPEC.loader
 plugin = importlib.util.module_from_spec(SPEC)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where training rows come from: drawn from a known distribution, or read from files."""

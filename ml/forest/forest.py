@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The random forest: grown partition by partition, so that its memory does not depend on the number of rows.
+
+Every partition of the data grows a share of the trees, and the trees are put together into one ordinary
+``RandomForestClassifier``. The seed of a tree depends on the seed of the run, its partition and its place in it, never
+on the number of jobs: the same seed gives the same forest on one core or on many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from ml.core.features import COLUMNS, Features
+from ml.core.sponsors import CLASSES
+from ml.data.synthetic import FOREST_STREAM, Labels, stream
+
+TREES = 100
+SMALLEST_PARTITION, LARGEST_PARTITION = 20_000, 175_000  # rows
+TREES_A_PARTITION = 2  # between these sizes: a row is seen by two trees, so the work grows as the rows do
+MAX_FEATURES = 6  # of 15: the interactions need several columns at once, the default of 3 finds them late
+MIN_SAMPLES_LEAF = 3
+SMALLEST_TREE, LARGEST_TREE = 64, 768  # leaves; more adds size but no accuracy
+ROWS_PER_LEAF = 32
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one partition contributes: ``rows`` of data that grow ``trees`` trees. ``of`` partitions make the forest."""
+
+    index: int
+    rows: int
+    trees: int
+    of: int = 1
+
+
+def partition_rows(samples: int) -> int:
+    """Return the most rows that a partition of ``samples`` rows has; it is bounded, and with it the memory."""
+    share = math.ceil(samples * TREES_A_PARTITION / TREES)
+    return min(LARGEST_PARTITION, max(SMALLEST_PARTITION, share))
+
+
+def plan(samples: int) -> list[Share]:
+    """Divide ``samples`` rows and the trees of the forest over partitions of equal size (give or take one row).
+
+    Every partition grows at least one tree, so beyond 17.5 million rows the forest gets more than ``TREES``.
+    """
+    count = math.ceil(samples / partition_rows(samples))
+    trees = max(TREES, count)
+    return [
+        Share(
+            index,
+            samples // count + (index < samples % count),
+            trees // count + (index < trees % count),
+            count,
+        )
+        for index in range(count)
+    ]
+
+
+def leaves(rows: int) -> int:
+    """Return the most leaves of a tree that grows on ``rows`` rows."""
+    return min(LARGEST_TREE, max(SMALLEST_TREE, rows // ROWS_PER_LEAF))
+
+
+def grow(
+    share: Share, features: Features, labels: Labels, seed: int, jobs: int = 1
+) -> Iterator[list[DecisionTreeClassifier]]:
+    """Grow the trees of ``share`` on its rows, and yield them a few at a time so that a caller can report progress.
+
+    ``features`` is float32 (rows, 15), ``labels`` holds class indices (rows,). Trees of different partitions differ
+    because their rows do, and each sees all rows of its partition; a single partition is bagged as usual.
+    """
+    features, labels, weights = _with_all_classes(features, labels)
+    forest = RandomForestClassifier(
+        n_estimators=0,
+        max_features=MAX_FEATURES,
+        min_samples_leaf=MIN_SAMPLES_LEAF,
+        max_leaf_nodes=leaves(share.rows),
+        bootstrap=share.of == 1,
+        n_jobs=jobs,
+        random_state=int(stream(seed, FOREST_STREAM, share.index).generate_state(1)[0]),
+        warm_start=True,
+    )
+    # A warm start draws the seeds of the trees that exist already, so batches do not change which trees grow.
+    batch = max(4, jobs)
+    for grown in range(0, share.trees, batch):
+        forest.n_estimators = min(share.trees, grown + batch)
+        forest.fit(features, labels, sample_weight=weights)
+        yield [_canonical(tree) for tree in forest.estimators_[grown:]]
+
+
+def _with_all_classes(features: Features, labels: Labels) -> tuple[Features, Labels, NDArray[np.float64] | None]:
+    """Append a row of weight 0 for every class that is missing, so that every tree knows all classes."""
+    missing = np.setdiff1d(np.arange(len(CLASSES)), labels)
+    if not missing.size:
+        return features, labels, None
+    weights = np.ones(len(labels) + missing.size)
+    weights[len(labels) :] = 0
+    extra = np.zeros((missing.size, features.shape[1]), dtype=features.dtype)
+    return np.vstack([features, extra]), np.concatenate([labels, missing]), weights
+
+
+def assemble(trees: Sequence[DecisionTreeClassifier]) -> RandomForestClassifier:
+    """Return one forest of ``trees``, whose ``predict`` answers with sponsor names.
+
+    It is set to one job: with several, scikit-learn adds up the trees in the order in which threads finish, and the
+    last bit of a probability would depend on the weather.
+    """
+    forest = RandomForestClassifier(
+        n_estimators=len(trees), max_features=MAX_FEATURES, min_samples_leaf=MIN_SAMPLES_LEAF, n_jobs=1
+    )
+    forest.estimators_ = list(trees)
+    forest.estimator_ = DecisionTreeClassifier()
+    forest.classes_ = np.array(CLASSES)
+    forest.n_classes_ = len(CLASSES)
+    forest.n_outputs_ = 1
+    forest.n_features_in_ = len(COLUMNS)
+    # with the names set, scikit-learn refuses a DataFrame whose columns are in another order
+    forest.feature_names_in_ = np.array(COLUMNS, dtype=object)
+    return forest
+
+
+def _canonical(tree: DecisionTreeClassifier) -> DecisionTreeClassifier:
+    """Zero what scikit-learn leaves uninitialised: the padding of a node, and a leaf's direction for missing values.
+
+    Both hold whatever was in memory before, so the same forest would have other bytes, and another digest, in every
+    run.
+    """
+    state = tree.tree_.__getstate__()
+    nodes = np.zeros(state["nodes"].shape, state["nodes"].dtype)  # zeros_like would leave the padding alone
+    for name in nodes.dtype.names:
+        nodes[name] = state["nodes"][name]
+    nodes["missing_go_to_left"][nodes["left_child"] < 0] = 0
+    tree.tree_.__setstate__({**state, "nodes": nodes})
+    return tree
+
+
+def probabilities(forest: RandomForestClassifier, features: Features) -> NDArray[np.float64]:
+    """Return P(class | features), shape (n, 12): the mean of the trees, added up in their order."""
+    total = np.zeros((len(features), len(CLASSES)))
+    for tree in forest.estimators_:
+        total += tree.tree_.predict(features)[:, : len(CLASSES)]
+    return total / len(forest.estimators_)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Put the log of a training run, and how the run ended, into the bucket: both outlive the machine.
+
+    python -m ml.publish.run_log --run /var/lib/fanops/runs/ID --to gs://fanops-m4-models
+
+writes ``runs/ID/training.log`` (its last megabyte) and ``runs/ID/run.json`` (start, command, systemd's verdict). It is
+called at the end of every run, also of one that was killed, so it depends on nothing that the run made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml.publish.bucket import Bucket, BucketError, bucket_name
+
+LOG_BYTES = 2**20
+DEADLINE = 30.0  # seconds; the end of the run waits for this
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ml.publish.run_log", description="Put the log of a run into the bucket."
+    )
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
+    parser.add_argument("--to", required=True, metavar="gs://BUCKET", help="the bucket")
+    arguments = parser.parse_args(argv)
+    try:
+        upload(Bucket(bucket_name(arguments.to), timeout=10, deadline=DEADLINE), arguments.run)
+    except (BucketError, ValueError, OSError) as error:
+        print(f"error: the log of run {arguments.run.name} is on this machine only: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def upload(bucket: Bucket, run: Path) -> None:
+    """Write the two objects; the log first, so that whoever finds the record finds the log."""
+    log = run / "training.log"
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_BYTES))
+        bucket.mirror(f"runs/{run.name}/training.log", file.read(), "text/plain; charset=utf-8", run.name)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    for name in ("status.json.new", "status.json"):  # the first while the run is ending
+        if (run / name).exists():
+            record["status"] = json.loads((run / name).read_text(encoding="utf-8"))
+            break
+    bucket.mirror(f"runs/{run.name}/run.json", json.dumps(record, indent=1).encode(), "application/json", run.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

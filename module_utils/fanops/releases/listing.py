@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The releases in a bucket as the controller sees them. ``ml/core/releases.py`` says what a release is, and writes them.
+
+A module runs without the package ``ml``; a unit test has each side read what the other one wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from typing import Any
+
+from ansible.module_utils.fanops.api.client import Client, segment
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+
+POINTER = "current.json"
+MANIFESTS = "manifests/"
+BLOBS = "blobs/"
+SCHEMA = 1
+HISTORY = 20  # promotions that the pointer remembers, as in ml.core.releases
+REMEDY = "Publish a good release again (ansible-playbook site.yml -e training_force=true)."
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_PROMOTION = ("version", "manifest", "write_id", "updated", "action", "reason", "forced")
+
+
+class Bucket:
+    """The objects of the bucket of the releases."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    def url(self, path: str) -> str:
+        """The object's address in the JSON API."""
+        return f"https://storage.googleapis.com/storage/v1/b/{segment(self.name)}/o/{segment(path)}"
+
+    def look(self, path: str) -> dict[str, Any] | None:
+        """The object's metadata; None when it does not exist."""
+        return self.client.find(self.url(path), attempting=f"look at gs://{self.name}/{path}")
+
+    def read(self, path: str, generation: str | None = None) -> bytes | None:
+        """The object's content, of one generation where one is given; None when it does not exist."""
+        attempting = f"read gs://{self.name}/{path}"
+        if generation is None:
+            return self.client.download(self.name, path, attempting=attempting)
+        params = {"alt": "media", "generation": generation}
+        try:
+            return bytes(self.client.send("GET", self.url(path), attempting=attempting, params=params).content)
+        except GoogleApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def list(self, prefix: str) -> list[dict[str, Any]]:
+        """The metadata of the objects whose names begin with ``prefix``; empty when there is no bucket yet."""
+        url = f"https://storage.googleapis.com/storage/v1/b/{segment(self.name)}/o"
+        attempting = f"list gs://{self.name}/{prefix}"
+        try:
+            pages = list(self.client.pages(url, attempting=attempting, params={"prefix": prefix}))
+        except GoogleApiError as error:
+            if error.status == 404:
+                return []
+            raise
+        return [item for page in pages for item in page.get("items", [])]
+
+    def replace(self, path: str, content: bytes, generation: str) -> None:
+        """Replace the object if it still has ``generation`` ("0": if it does not exist); 412 if not.
+
+        Not repeated here: after a lost answer the caller has to look what became of it.
+        """
+        boundary = uuid.uuid4().hex
+        described = {"name": path, "cacheControl": "no-store", "contentType": "application/json"}
+        lines = [
+            f"--{boundary}", "Content-Type: application/json; charset=UTF-8", "", json.dumps(described),
+            f"--{boundary}", "Content-Type: application/json", "", "",
+        ]  # fmt: skip
+        body = "\r\n".join(lines).encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        self.client.send(
+            "POST", f"https://storage.googleapis.com/upload/storage/v1/b/{segment(self.name)}/o",
+            attempting=f"replace gs://{self.name}/{path}",
+            params={"uploadType": "multipart", "ifGenerationMatch": generation},
+            content=(body, f"multipart/related; boundary={boundary}"),
+        )  # fmt: skip
+
+    def touch(self, path: str, found: dict[str, Any], now: str) -> None:
+        """Mark an object as in use from ``now`` on, so that pruning lets it be; an error if it was deleted meanwhile."""
+        self.client.call(
+            "PATCH", self.url(path), attempting=f"mark gs://{self.name}/{path} as used",
+            params={"ifGenerationMatch": found["generation"]}, body={"metadata": {"used": now}},
+        )  # fmt: skip
+
+    def copy(self, source: str, target: str, generation: str, metadata: dict[str, str]) -> None:
+        """Copy an object on Google's side, if the target still has ``generation`` ("0": does not exist)."""
+        body = {"contentType": "application/octet-stream", "cacheControl": "no-store", "metadata": metadata}
+        url = f"{self.url(source)}/rewriteTo/b/{segment(self.name)}/o/{segment(target)}"
+        attempting = f"copy gs://{self.name}/{source} to {target}"
+        params: dict[str, Any] = {"ifGenerationMatch": generation}
+        while True:
+            answer = self.client.call("POST", url, attempting=attempting, params=params, body=body)
+            if answer.get("done", True):
+                return
+            params["rewriteToken"] = answer["rewriteToken"]
+
+    def delete(self, found: dict[str, Any]) -> bool:
+        """Delete an object if it is still what was ``found``; False if it was replaced or marked as used since."""
+        conditions = {"ifGenerationMatch": found["generation"], "ifMetagenerationMatch": found["metageneration"]}
+        attempting = f"delete gs://{self.name}/{found['name']}"
+        try:
+            self.client.call("DELETE", self.url(found["name"]), attempting=attempting, params=conditions)
+        except GoogleApiError as error:
+            if error.status not in (404, 412):
+                raise
+            return error.status == 404
+        return True
+
+
+def parse_json(data: bytes, bucket: str, path: str) -> dict[str, Any]:
+    """An object's JSON; GoogleApiError if it is something else."""
+    attempting = f"read gs://{bucket}/{path}"
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise GoogleApiError(attempting, "it is not JSON", REMEDY) from error
+    if not isinstance(found, dict):
+        raise GoogleApiError(attempting, "it is not a JSON object", REMEDY)
+    return found
+
+
+def digest_in(pointer: dict[str, Any], bucket: str) -> str:
+    """The SHA-256 of the manifest that a pointer names."""
+    match = _DIGEST.search(str(pointer.get("manifest", "")))
+    if not match:
+        raise GoogleApiError(f"read gs://{bucket}/{POINTER}", "it names no manifest", REMEDY)
+    return match.group(0)
+
+
+def read_manifest(bucket: Bucket, digest: str) -> dict[str, Any]:
+    """The manifest of that SHA-256, whose content was checked against it."""
+    path = f"{MANIFESTS}{digest}.json"
+    data = bucket.read(path)
+    if data is None:
+        raise GoogleApiError(f"read gs://{bucket.name}/{path}", f"{POINTER} points to it and it does not exist", REMEDY)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise GoogleApiError(
+            f"read gs://{bucket.name}/{path}", "its content does not have the digest in its name", REMEDY
+        )
+    return parse_json(data, bucket.name, path)
+
+
+def read_pointer(bucket: Bucket) -> tuple[dict[str, Any] | None, str]:
+    """The pointer and its generation; (None, "0") when nothing was ever published."""
+    for _ in range(10):
+        found = bucket.look(POINTER)
+        if found is None:
+            return None, "0"
+        data = bucket.read(POINTER, found["generation"])
+        if data is not None:  # else it was replaced between the two calls
+            return parse_json(data, bucket.name, POINTER), found["generation"]
+    raise GoogleApiError(f"read gs://{bucket.name}/{POINTER}", "it changes all the time", "Run again.")
+
+
+def promotions(pointer: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The live promotion and those before it, latest first."""
+    if pointer is None:
+        return []
+    defaults = {"action": "publish", "reason": "", "forced": False}
+    entries = [pointer, *pointer.get("history", [])]
+    return [defaults | {name: entry[name] for name in _PROMOTION if name in entry} for entry in entries]
+
+
+def every_release(bucket: Bucket) -> list[dict[str, Any]]:
+    """What is known of each release in the bucket: promoted ones first, latest first, then candidates."""
+    pointer, _ = read_pointer(bucket)
+    promoted: dict[str, dict[str, Any]] = {}
+    for entry in promotions(pointer):
+        promoted.setdefault(entry["manifest"], entry)
+    found = []
+    for item in bucket.list(MANIFESTS):
+        digest = item["name"].removeprefix(MANIFESTS).removesuffix(".json")
+        if not _DIGEST.fullmatch(digest):
+            continue
+        entry = promoted.get(digest, {})
+        found.append(
+            _facts(digest, read_manifest(bucket, digest), entry, live=digest == (pointer or {}).get("manifest"))
+        )
+    return sorted(found, key=lambda release: (release["version"] or 0, release["created"]), reverse=True)
+
+
+def _facts(digest: str, manifest: dict[str, Any], promotion: dict[str, Any], *, live: bool) -> dict[str, Any]:
+    fingerprint, metrics = manifest.get("fingerprint", {}), manifest.get("metrics", {})
+    return {
+        "release": digest,
+        "version": promotion.get("version"),
+        "live": live,
+        "promoted": promotion.get("updated"),
+        "action": promotion.get("action"),
+        "reason": promotion.get("reason"),
+        "forced": promotion.get("forced"),
+        "created": str(manifest.get("created", "")),
+        "fingerprint": fingerprint.get("fingerprint"),
+        "code": fingerprint.get("code"),
+        "data": fingerprint.get("data"),
+        "samples": manifest.get("samples"),
+        "accuracy": metrics.get("accuracy"),
+        "size_bytes": sum(entry.get("size", 0) for entry in manifest.get("files", {}).values()),
+        "serving_bytes": manifest.get("memory", {}).get("serving_bytes"),
+    }

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An answer in Google's error form, raised by handlers and written by the gateway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Body = dict[str, Any]
+
+
+class ApiError(Exception):
+    """An answer in Google's error form.
+
+    `reason` is the compute/storage style ("notFound"), `status` the google.rpc style ("NOT_FOUND"); the gateway
+    writes the one that the API uses. `details` are google.rpc error details.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        status: str = "",
+        details: list[Body] | None = None,
+        location: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.code, self.reason, self.message = code, reason, message
+        self.status = status or RPC_STATUS.get(code, "UNKNOWN")
+        self.details, self.location = details or [], location
+
+
+RPC_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+}

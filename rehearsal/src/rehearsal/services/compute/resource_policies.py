@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""compute.resourcePolicies: instance schedules, and attaching them to VMs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from rehearsal.services.compute import (
+    catalogue,
+    clock,
+    cron,
+    errors,
+    fingerprints,
+    links,
+    operations,
+    records,
+    validation,
+)
+from rehearsal.services.compute.listing import Resource, aggregated, page
+from rehearsal.services.compute.mutations import mutation
+from rehearsal.wire.calls import Call, method
+
+if TYPE_CHECKING:
+    from rehearsal.cloud import Cloud
+
+KIND = "compute.resourcePolicies"
+SCHEDULES = ("vmStartSchedule", "vmStopSchedule")
+
+
+def _path(project: str, region: str, name: str) -> str:
+    return f"projects/{project}/regions/{region}/resourcePolicies/{name}"
+
+
+def check_attachable(
+    cloud: Cloud, project: str, zone: str, current: list[str], given: list[str], field: str
+) -> list[str]:
+    """Return the URLs of all policies that the VM has once `given` are attached.
+
+    Raises ApiError 400 for a malformed reference, a policy that is not in the VM's region, or a second schedule.
+    """
+    region = catalogue.region_of_zone(zone)
+    attached = list(current)
+    for index, value in enumerate(given):
+        found = links.resolve(value, project, "resourcePolicies", field=f"{field}[{index}]")
+        if cloud.store.get(KIND, f"{found.project}/{found.location}/{found.name}") is None:
+            raise errors.not_found(found.path)
+        if found.location != region:
+            raise errors.invalid(f"{field}[{index}]", value, "The policy must be in the region of the instance.")
+        if found.link not in attached:
+            attached.append(found.link)
+    if len(attached) > 1:
+        raise errors.invalid_usage("An instance can have at most one instance schedule attached")
+    return attached
+
+
+def _users(cloud: Cloud, link: str) -> list[str]:
+    return [
+        record["resource"]["selfLink"]
+        for record in records.everything(cloud)
+        if link in record["resource"].get("resourcePolicies", [])
+    ]
+
+
+def next_run(policy: Resource, schedule: str, after: float) -> float | None:
+    """Return when a policy's `vmStartSchedule` or `vmStopSchedule` fires next (seconds since the epoch), if ever."""
+    wanted = policy["instanceSchedulePolicy"]
+    if not (wanted.get(schedule) or {}).get("schedule"):
+        return None
+    if wanted.get("startTime"):
+        after = max(after, clock.parse(wanted["startTime"]) - 60)
+    moment = datetime.fromtimestamp(after, ZoneInfo(wanted["timeZone"]))
+    found = cron.parse(wanted[schedule]["schedule"]).next_after(moment)
+    if found is None or (wanted.get("expirationTime") and found.timestamp() > clock.parse(wanted["expirationTime"])):
+        return None
+    return found.timestamp()
+
+
+def _resource(policy: Resource) -> Resource:
+    upcoming = [run for schedule in SCHEDULES if (run := next_run(policy, schedule, clock.now())) is not None]
+    expires = policy["instanceSchedulePolicy"].get("expirationTime")
+    expired = bool(expires) and clock.parse(expires) <= clock.now()
+    status: dict[str, Any] = {}
+    if upcoming:
+        status["nextRunStartTime"] = clock.timestamp(min(upcoming))
+    if policy.get("lastRun"):
+        status["lastRunStartTime"] = clock.timestamp(policy["lastRun"])
+    shown = {name: value for name, value in policy.items() if name != "lastRun"}
+    shown["status"] = "EXPIRED" if expired else "READY"
+    return shown | ({"resourceStatus": {"instanceSchedulePolicy": status}} if status else {})
+
+
+def _check_schedule(given: dict[str, Any] | None) -> dict[str, Any]:
+    where = "resource.instanceSchedulePolicy"
+    if not given:
+        raise errors.not_rehearsed("a resource policy other than an instance schedule")
+    if not any((given.get(schedule) or {}).get("schedule") for schedule in SCHEDULES):
+        raise errors.invalid(where, "", "At least one of vmStartSchedule and vmStopSchedule must be specified.")
+    try:
+        ZoneInfo(given.get("timeZone") or "")
+    except (ValueError, OSError, KeyError):
+        text = "Must be a time zone of the IANA database, such as Europe/Paris."
+        raise errors.invalid(f"{where}.timeZone", given.get("timeZone", ""), text) from None
+    for schedule in SCHEDULES:
+        expression = (given.get(schedule) or {}).get("schedule")
+        if expression:
+            try:
+                cron.parse(expression)
+            except ValueError as error:
+                raise errors.invalid(f"{where}.{schedule}.schedule", expression, f"{error}.") from None
+    for name in ("startTime", "expirationTime"):
+        if given.get(name):
+            try:
+                clock.parse(given[name])
+            except ValueError:
+                text = "Must be a time in RFC3339 text format."
+                raise errors.invalid(f"{where}.{name}", given[name], text) from None
+    return given
+
+
+def _existing(call: Call, region: str) -> Resource:
+    name = call.params["resourcePolicy"]
+    policy = call.cloud.store.get(KIND, f"{call.project}/{region}/{name}")
+    if policy is None:
+        raise errors.not_found(_path(call.project, region, name))
+    return policy
+
+
+def _in_region(call: Call, region: str) -> list[Resource]:
+    return [_resource(policy) for _, policy in call.cloud.store.list(KIND, f"{call.project}/{region}/")]
+
+
+def _target(call: Call, region: str, policy: Resource) -> operations.Target:
+    return operations.Target(
+        call.project, f"regions/{region}", _path(call.project, region, policy["name"]), policy["id"]
+    )
+
+
+@method("compute.resourcePolicies.get", permission="compute.resourcePolicies.get")
+def get(call: Call) -> Resource:
+    """Return a policy."""
+    return _resource(_existing(call, catalogue.region_of(call)))
+
+
+@method("compute.resourcePolicies.list", permission="compute.resourcePolicies.list")
+def list_policies(call: Call) -> Resource:
+    """List the policies of a region."""
+    region = catalogue.region_of(call)
+    path = f"projects/{call.project}/regions/{region}/resourcePolicies"
+    return page(call, _in_region(call, region), kind="compute#resourcePolicyList", path=path)
+
+
+@method("compute.resourcePolicies.aggregatedList", permission="compute.resourcePolicies.list")
+def list_all(call: Call) -> Resource:
+    """List the policies of all regions."""
+    scoped = {f"regions/{region}": _in_region(call, region) for region in catalogue.REGIONS}
+    path = f"projects/{call.project}/aggregated/resourcePolicies"
+    return aggregated(call, scoped, kind="compute#resourcePolicyAggregatedList", path=path, member="resourcePolicies")
+
+
+@mutation("compute.resourcePolicies.insert", "compute.resourcePolicies.create")
+def insert(call: Call) -> Resource:
+    """Create an instance schedule."""
+    region = catalogue.region_of(call)
+    name = validation.check_name(call.body.get("name"))
+    schedule = _check_schedule(call.body.get("instanceSchedulePolicy"))
+    path = _path(call.project, region, name)
+    with call.cloud.store.lock:
+        if call.cloud.store.get(KIND, f"{call.project}/{region}/{name}"):
+            raise errors.already_exists(path)
+        policy: Resource = {
+            "kind": "compute#resourcePolicy",
+            "id": fingerprints.new_id(),
+            "creationTimestamp": clock.timestamp(),
+            "name": name,
+            "description": call.body.get("description", ""),
+            "region": links.link(f"projects/{call.project}/regions/{region}"),
+            "instanceSchedulePolicy": schedule,
+            "selfLink": links.link(path),
+        }
+        call.cloud.store.put(KIND, f"{call.project}/{region}/{name}", policy)
+        return operations.done(call.cloud, _target(call, region, policy), "insert", call.principal)
+
+
+@mutation("compute.resourcePolicies.delete", "compute.resourcePolicies.delete")
+def delete(call: Call) -> Resource:
+    """Delete a policy that no VM has."""
+    region = catalogue.region_of(call)
+    with call.cloud.store.lock:
+        policy = _existing(call, region)
+        users = _users(call.cloud, policy["selfLink"])
+        if users:
+            raise errors.in_use(links.path_of(policy["selfLink"]), links.path_of(users[0]))
+        call.cloud.store.delete(KIND, f"{call.project}/{region}/{policy['name']}")
+        return operations.done(call.cloud, _target(call, region, policy), "delete", call.principal)
+
+
+@mutation("compute.instances.addResourcePolicies", "compute.instances.addResourcePolicies")
+def add(call: Call) -> Resource:
+    """Attach policies to a VM."""
+    ref = records.ref_of(call)
+    with records.editing(call.cloud, ref) as record:
+        current = record["resource"].get("resourcePolicies", [])
+        given = call.body.get("resourcePolicies") or []
+        record["resource"]["resourcePolicies"] = check_attachable(
+            call.cloud, call.project, ref.zone, current, given, "resourcePolicies"
+        )
+        return operations.done(call.cloud, ref.target(record), "addResourcePolicies", call.principal)
+
+
+@mutation("compute.instances.removeResourcePolicies", "compute.instances.removeResourcePolicies")
+def remove(call: Call) -> Resource:
+    """Detach policies from a VM."""
+    ref = records.ref_of(call)
+    field = "resourcePolicies"
+    gone = {
+        links.resolve(value, call.project, "resourcePolicies", field=f"{field}[{index}]").link
+        for index, value in enumerate(call.body.get(field) or [])
+    }
+    with records.editing(call.cloud, ref) as record:
+        kept = [link for link in record["resource"].get(field, []) if link not in gone]
+        record["resource"].pop(field, None)
+        if kept:
+            record["resource"][field] = kept
+        return operations.done(call.cloud, ref.target(record), "removeResourcePolicies", call.principal)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to VMs without a request: the end of their run time, and instance schedules.
+
+One thread sleeps until the next thing is due, or until a VM changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from rehearsal.errors import ApiError
+from rehearsal.services.compute import clock, operations, power, records, resource_policies
+from rehearsal.services.compute.records import Record
+
+if TYPE_CHECKING:
+    from rehearsal.cloud import Cloud
+
+LONGEST_SLEEP = 3600.0
+# A VM that is due while another operation has it is looked at again after this.
+RETRY_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Timers:
+    """Ends runs whose time is over and follows the instance schedules, from `start` to `stop`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._ended = threading.Event()
+        self._seen = clock.now()
+
+    def start(self) -> None:
+        """Begin to watch, in the background."""
+        self._cloud.background(self._watch)
+
+    def stop(self) -> None:
+        """Do nothing to any VM from now on."""
+        self._ended.set()
+        operations.notify(self._cloud)
+
+    def _watch(self) -> None:
+        condition = operations.changed(self._cloud)
+        while not self._ended.is_set():
+            with condition:
+                sleep = self.act()
+                if not self._ended.is_set():
+                    condition.wait(sleep)
+
+    def act(self) -> float:
+        """Do what is due now; return the seconds until something may be due again."""
+        now = clock.now()
+        waits = [LONGEST_SLEEP]
+        for record in records.everything(self._cloud):
+            deadline = record["deadline"]
+            if deadline and deadline <= now:
+                if record["busy"]:
+                    waits.append(RETRY_SECONDS)
+                else:
+                    end_run(self._cloud, record)
+            elif deadline:
+                waits.append(deadline - now)
+        waits += self._follow_schedules(now)
+        self._seen = now
+        return max(0.0, min(waits))
+
+    def _follow_schedules(self, now: float) -> list[float]:
+        waits = []
+        for key, policy in self._cloud.store.list(resource_policies.KIND):
+            for schedule in resource_policies.SCHEDULES:
+                due = resource_policies.next_run(policy, schedule, self._seen)
+                if due is not None and due <= now:
+                    self._run(key, policy, schedule)
+                    due = resource_policies.next_run(policy, schedule, now)
+                if due is not None:
+                    waits.append(due - now)
+        return waits
+
+    def _run(self, key: str, policy: dict[str, object], schedule: str) -> None:
+        self._cloud.store.put(resource_policies.KIND, key, policy | {"lastRun": clock.now()})
+        project = key.partition("/")[0]
+        number = self._cloud.identity.project_number(project)
+        agent = f"service-{number}@compute-system.iam.gserviceaccount.com"
+        begin = power.begin_start if schedule == "vmStartSchedule" else power.begin_stop
+        verb = "start" if schedule == "vmStartSchedule" else "stop"
+        for record in records.everything(self._cloud, project):
+            if policy["selfLink"] not in record["resource"].get("resourcePolicies", []):
+                continue
+            ref = records.ref_of_record(record)
+            try:
+                # On Google nothing happens either when the service agent lacks the permission.
+                self._cloud.identity.authorize(agent, f"compute.instances.{verb}", project)
+                begin(self._cloud, ref, verb, agent)
+            except ApiError as error:
+                _log.warning("schedule %s could not %s %s: %s", key, verb, ref.name, error.message)
+
+
+def end_run(cloud: Cloud, record: Record) -> None:
+    """Stop or delete a VM whose run time is over, as its `instanceTerminationAction` says."""
+    ref = records.ref_of_record(record)
+    _log.info("the run time of %s is over", ref.path)
+    if record["resource"]["scheduling"].get("instanceTerminationAction") == "DELETE":
+        power.begin_delete(cloud, ref, operations.SYSTEM)
+    else:
+        power.begin_stop(cloud, ref, "stop", operations.SYSTEM)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running instances of functions: one container a revision, with its memory limit, its address and its identity.
+
+A revision is a JSON document: `name`, `container`, `address`, `source`, `environment` (digests), `image`, `runtime`,
+`target`, `memory` (bytes), `timeout` (seconds), `concurrency` (requests at once), `variables`, `account` (e-mail),
+`function` (store key).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rehearsal.machine.containers import ContainerError
+from rehearsal.machine.metadata.view import MetadataView
+from rehearsal.services.functions import addresses
+from rehearsal.services.functions.build import ENVIRONMENT, WORKSPACE, environment_folder, source_folder
+from rehearsal.services.functions.names import from_key
+from rehearsal.services.iam.identity import CLOUD_PLATFORM
+
+if TYPE_CHECKING:
+    from rehearsal.cloud import Cloud
+
+LOGGER = logging.getLogger("rehearsal.services.functions")
+PORT = 8080
+# Cloud Run's default startup probe gives up after 240 s.
+START_SECONDS = 240.0
+LOOK_EVERY = 0.05
+WATCH_EVERY = 1.0
+# Pause before a restart; it doubles while restarts fail.
+RESTART_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+TAIL_LINES = 20
+TAIL_BYTES = 4000
+
+Revision = dict[str, Any]
+
+
+class StartError(Exception):
+    """A revision that did not become ready; the message has the last lines of its log."""
+
+
+@dataclass
+class Instance:
+    """A container that should run. `ready` is set while it answers on its port; `ended` ends its supervision."""
+
+    revision: Revision
+    slots: threading.BoundedSemaphore
+    ready: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+_instances: dict[str, Instance] = {}
+
+
+def instance(container: str) -> Instance | None:
+    """Return the supervised instance of that container name."""
+    return _instances.get(container)
+
+
+def start(cloud: Cloud, revision: Revision) -> None:
+    """Start a revision, wait until it answers, and keep it running. Raises StartError, and then leaves nothing."""
+    container = revision["container"]
+    try:
+        _create(cloud, revision)
+        _await(cloud, revision)
+    except (StartError, ContainerError) as error:
+        remove(cloud, revision)
+        raise StartError(str(error)) from error
+    found = Instance(revision, threading.BoundedSemaphore(revision["concurrency"]))
+    found.ready.set()
+    _instances[container] = found
+    cloud.background(_supervise, cloud, found)
+
+
+def revive(cloud: Cloud, revision: Revision) -> None:
+    """Start a revision that served before the control plane was stopped; requests meanwhile wait for it."""
+    found = Instance(revision, threading.BoundedSemaphore(revision["concurrency"]))
+    _instances[revision["container"]] = found
+    try:
+        _create(cloud, revision)
+        _await(cloud, revision)
+        found.ready.set()
+    except (StartError, ContainerError) as error:
+        LOGGER.error("%s does not start: %s", revision["name"], error)
+    cloud.background(_supervise, cloud, found)
+
+
+def remove(cloud: Cloud, revision: Revision) -> None:
+    """End a revision and give its address back."""
+    suspend(cloud, revision)
+    addresses.release(cloud.store, revision["address"])
+
+
+def suspend(cloud: Cloud, revision: Revision) -> None:
+    """End a revision's container; its address stays its own."""
+    container = revision["container"]
+    found = _instances.pop(container, None)
+    if found is not None:
+        found.ended.set()
+        found.ready.clear()
+    _keep_log(cloud, revision)
+    with contextlib.suppress(ContainerError):
+        cloud.containers.remove(container)
+    cloud.metadata.unregister(revision["address"])
+    cloud.network.detach(container)
+
+
+def log_file(cloud: Cloud, revision: Revision) -> Path:
+    """Return where the output of a revision's former containers is kept."""
+    return cloud.settings.home / "functions" / "logs" / f"{revision['container']}.log"
+
+
+def _keep_log(cloud: Cloud, revision: Revision) -> None:
+    with contextlib.suppress(ContainerError, OSError):
+        text = cloud.containers.logs(revision["container"])
+        if text:
+            path = log_file(cloud, revision)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as kept:
+                kept.write(text)
+
+
+def _create(cloud: Cloud, revision: Revision) -> None:
+    container, address = revision["container"], revision["address"]
+    _keep_log(cloud, revision)
+    netns = cloud.network.attach(container, address)
+    cloud.metadata.register(address, _view(cloud, revision))
+    hosts = cloud.settings.home / "functions" / "hosts"
+    hosts.parent.mkdir(parents=True, exist_ok=True)
+    hosts.write_text(f"127.0.0.1 localhost\n{cloud.settings.metadata_address} metadata.google.internal metadata\n")
+    function = from_key(revision["function"])
+    variables = {
+        **revision["variables"],
+        "HOME": "/tmp",  # noqa: S108 - the container's own
+        "PYTHONUNBUFFERED": "1",
+        "FUNCTION_TARGET": revision["target"],
+        "FUNCTION_SIGNATURE_TYPE": "http",
+        "K_SERVICE": function.id,
+        "K_CONFIGURATION": function.id,
+        "K_REVISION": revision["name"],
+        "PORT": str(PORT),
+        "CLOUD_RUN_TIMEOUT_SECONDS": str(revision["timeout"]),
+    }
+    serve = (
+        f"cd {WORKSPACE} && exec {ENVIRONMENT}/bin/functions-framework "
+        f'--target="$FUNCTION_TARGET" --source={WORKSPACE}/main.py --port="$PORT"'
+    )
+    cloud.containers.create(
+        container,
+        revision["image"],
+        memory_bytes=revision["memory"],
+        netns=netns,
+        env=variables,
+        mounts=[
+            (source_folder(cloud, revision["source"]), WORKSPACE, "ro"),
+            (environment_folder(cloud, revision["environment"]), ENVIRONMENT, "ro"),
+            (hosts, "/etc/hosts", "ro"),
+        ],
+        command=["/bin/sh", "-c", serve],
+        # As on Google, what is written to /tmp counts as memory.
+        options=("--tmpfs", "/tmp:rw,mode=1777", "--user", "33:33", "--cap-drop", "all"),  # noqa: S108
+    )
+    cloud.containers.start(container)
+
+
+def _view(cloud: Cloud, revision: Revision) -> MetadataView:
+    function = from_key(revision["function"])
+    number = cloud.identity.project_number(function.project)
+    return MetadataView(
+        project_id=function.project,
+        project_number=number,
+        instance=lambda: {
+            "id": f"00{revision['container'].encode().hex()}",
+            "region": f"projects/{number}/regions/{function.region}",
+            "zone": f"projects/{number}/zones/{function.region}-1",
+        },
+        project_attributes=dict,
+        service_account={"email": revision["account"], "scopes": [CLOUD_PLATFORM]},
+    )
+
+
+def listens(address: str) -> bool:
+    """Tell whether a function accepts connections at its address."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((address, PORT)) == 0
+
+
+def _await(cloud: Cloud, revision: Revision) -> None:
+    container = revision["container"]
+    deadline = time.monotonic() + START_SECONDS
+    looked = 0.0
+    while not listens(revision["address"]):
+        now = time.monotonic()
+        if now > deadline:
+            raise StartError(f"nothing listened on port {PORT} within {START_SECONDS:.0f} s.{tail(cloud, revision)}")
+        if now - looked > 1.0:
+            looked = now
+            if not cloud.containers.is_running(container):
+                raise StartError(f"{_ending(cloud, revision)}{tail(cloud, revision)}")
+        time.sleep(LOOK_EVERY)
+
+
+def _ending(cloud: Cloud, revision: Revision) -> str:
+    code, out_of_memory = cloud.containers.exit_info(revision["container"])
+    if out_of_memory or code == 137:
+        return f"the container was killed: memory limit of {revision['memory'] // 2**20} MiB exceeded."
+    return f"the container exited with code {code}."
+
+
+def tail(cloud: Cloud, revision: Revision) -> str:
+    """Return the last lines of a revision's log, introduced; nothing when it wrote nothing."""
+    try:
+        text = cloud.containers.logs(revision["container"]).decode(errors="replace")
+    except ContainerError:
+        return ""
+    lines = "\n".join(text[-TAIL_BYTES:].splitlines()[-TAIL_LINES:])
+    return f" Last lines of its log:\n{lines}" if lines.strip() else " Its log is empty."
+
+
+def _supervise(cloud: Cloud, found: Instance) -> None:
+    """Restart the container whenever it ends, for as long as it is wanted."""
+    container, pause = found.revision["container"], RESTART_PAUSE
+    while not found.ended.is_set():
+        state = cloud.containers.state(container) or {}
+        process = int(state.get("Pid") or 0)
+        # Looking at /proc costs nothing; asking podman every second would.
+        while process and Path(f"/proc/{process}").exists():
+            if found.ended.wait(WATCH_EVERY):
+                return
+        found.ready.clear()
+        with contextlib.suppress(ContainerError):
+            LOGGER.warning("%s: %s", found.revision["name"], _ending(cloud, found.revision))
+        if found.ended.wait(pause):
+            return
+        try:
+            cloud.containers.start(container)
+            _await(cloud, found.revision)
+            found.ready.set()
+            pause = RESTART_PAUSE
+        except (ContainerError, StartError) as error:
+            pause = min(pause * 2, LONGEST_PAUSE)
+            LOGGER.error("%s could not be restarted: %s", found.revision["name"], error)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calling a function at its own address: who may, and what the front end does around the function's answer.
+
+https://cloud.google.com/run/docs/authenticating/overview and https://cloud.google.com/run/quotas.
+"""
+
+from __future__ import annotations
+
+import html
+import http.client
+import secrets
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response
+
+from rehearsal.errors import ApiError
+from rehearsal.services.functions import instances, records
+from rehearsal.services.functions.instances import PORT, Instance
+from rehearsal.services.functions.names import FunctionName, from_key
+from rehearsal.services.iam.identity import GCLOUD_CLIENT_ID
+from rehearsal.wire.calls import Call, raw_route
+
+MAX_BYTES = 32 * 2**20
+# How long a request waits for an instance that starts, and for one that is free.
+COLD_START_SECONDS, QUEUE_SECONDS = 120.0, 10.0
+HOP_BY_HOP = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+    "upgrade", "content-length",
+}  # fmt: skip
+# Between the front door and the control plane only.
+INTERNAL = {"x-forwarded-host", "x-rehearsal-target", "x-rehearsal-lose"}
+SIGNATURE_REMOVED = "SIGNATURE_REMOVED_BY_GOOGLE"
+
+
+def _page(status: int, title: str, heading: str, text: str, **headers: str) -> Response:
+    body = (
+        "\n<html><head>\n"
+        '<meta http-equiv="content-type" content="text/html;charset=utf-8">\n'
+        f"<title>{status} {title}</title>\n</head>\n"
+        f"<body text=#000000 bgcolor=#ffffff>\n<h1>Error: {heading}</h1>\n<h2>{text}</h2>\n<h2></h2>\n</body></html>\n"
+    )
+    found = Response(body, status, content_type="text/html; charset=UTF-8")
+    for name, value in headers.items():
+        found.headers[name.replace("_", "-")] = value
+    return found
+
+
+def find(call: Call) -> tuple[FunctionName, records.Record, str] | None:
+    """Return the function that a host (and for cloudfunctions.net the first part of the path) belongs to, and the path.
+
+    The path is undecoded, with the query, as the function will see it.
+    """
+    path, _, query = call.request.headers.get("X-Rehearsal-Target", call.request.full_path).partition("?")
+    older = call.host.endswith(".cloudfunctions.net")
+    for key, record in call.cloud.store.list(records.KIND):
+        name = from_key(key)
+        address = name.url if older else name.uri(call.cloud.identity.project_number(name.project))
+        host, _, prefix = address.removeprefix("https://").partition("/")
+        if host != call.host:
+            continue
+        if older:
+            if path != f"/{prefix}" and not path.startswith(f"/{prefix}/"):
+                continue
+            path = path[len(prefix) + 1 :] or "/"
+        return name, record, path + (f"?{query}" if query else "")
+    return None
+
+
+@raw_route(r".*\.(run\.app|cloudfunctions\.net)", None, r"(?s).*", method_id="functions.invoke", public=True)
+def invoke(call: Call) -> Response:
+    """Answer a request to a function's address."""
+    found = find(call)
+    if found is None:
+        return _page(404, "Page not found", "Page not found", "The requested URL was not found on this server.")
+    name, record, target = found
+    refusal = _refusal(call, name, record)
+    if refusal is not None:
+        return refusal
+    if len(call.request.get_data()) > MAX_BYTES:
+        text = "Your client issued a request that was too large."
+        return _page(413, "Request Entity Too Large", "Request Entity Too Large", text)
+    if record["serving"] is None:
+        return _page(503, "Service Unavailable", "Service Unavailable", "The service has no revision that is ready.")
+    return _answered(call, record["serving"], target)
+
+
+# Who may call
+
+
+def _refusal(call: Call, name: FunctionName, record: records.Record) -> Response | None:
+    identity = call.cloud.identity
+    if identity.allowed("", "run.routes.invoke", name.project, name.service):
+        return None
+    path = html.escape(call.request.path)
+    header = call.request.headers.get("X-Serverless-Authorization") or call.request.headers.get("Authorization", "")
+    forbidden = f"Your client does not have permission to get URL <code>{path}</code> from this server."
+    # A browser's preflight carries no credentials, so on a private function it fails here, as on Google.
+    if not header:
+        return _page(403, "Forbidden", "Forbidden", forbidden)
+    try:
+        claims = identity.verify_id_token(header.partition(" ")[2].strip())
+    except ApiError:
+        claims = {}
+    if claims.get("aud") not in _audiences(record["resource"]):
+        challenge = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+        text = f"Your client does not have permission to the requested URL <code>{path}</code>."
+        return _page(401, "Unauthorized", "Unauthorized", text, WWW_Authenticate=challenge)
+    call.principal = str(claims.get("email", ""))
+    if not identity.may(call.principal, "run.routes.invoke", name.project, name.service):
+        challenge = 'Bearer error="insufficient_scope" error_description="The caller may not invoke this service"'
+        return _page(403, "Forbidden", "Forbidden", forbidden, WWW_Authenticate=challenge)
+    return None
+
+
+def _audiences(resource: dict[str, Any]) -> set[str]:
+    addresses = {resource["serviceConfig"]["uri"], resource["url"]}
+    return addresses | {f"{address}/" for address in addresses} | {GCLOUD_CLIENT_ID}
+
+
+# The call itself
+
+
+def _answered(call: Call, revision: instances.Revision, target: str) -> Response:
+    found = instances.instance(revision["container"])
+    if found is None or not found.ready.wait(COLD_START_SECONDS):
+        return Response("Service Unavailable", 503, content_type="text/plain")
+    if not found.slots.acquire(timeout=QUEUE_SECONDS):
+        return Response("Rate exceeded.", 429, content_type="text/html")
+    try:
+        return _forward(call, found, target)
+    finally:
+        found.slots.release()
+
+
+def _forward(call: Call, found: Instance, target: str) -> Response:
+    revision = found.revision
+    connection = http.client.HTTPConnection(revision["address"], PORT, timeout=revision["timeout"])
+    try:
+        connection.request(call.request.method, target, body=call.request.get_data(), headers=_headers(call))
+        answer = connection.getresponse()
+        data = answer.read(MAX_BYTES + 1)
+    except TimeoutError:
+        return Response("upstream request timeout", 504, content_type="text/plain")
+    except (OSError, http.client.HTTPException) as error:
+        instances.LOGGER.warning("%s did not answer: %s", revision["name"], error)
+        text = (
+            "The request failed because either the HTTP response was malformed or connection to the instance had an "
+            "error."
+        )
+        return Response(text, 503, content_type="text/plain")
+    finally:
+        connection.close()
+    if len(data) > MAX_BYTES:
+        return Response("Response size was too large. Please consider reducing response size.", 500)
+    headers = Headers([(k, v) for k, v in answer.getheaders() if k.lower() not in HOP_BY_HOP | {"server", "date"}])
+    headers["Server"] = "Google Frontend"
+    response = Response(data, answer.status, headers)
+    if "Content-Type" not in headers:
+        response.headers.remove("Content-Type")
+    return response
+
+
+def _headers(call: Call) -> dict[str, str]:
+    """Return the headers that the function sees: the caller's, less what ends here, plus what the front end adds."""
+    headers = {k: v for k, v in call.request.headers.items() if k.lower() not in HOP_BY_HOP | INTERNAL}
+    headers["Host"] = call.host
+    for name in ("Authorization", "X-Serverless-Authorization"):
+        token = headers.get(name, "")
+        if call.principal and token.count(".") == 2:
+            # The function may read the verified claims, but cannot use the token elsewhere.
+            headers[name] = token.rpartition(".")[0] + "." + SIGNATURE_REMOVED
+    client = call.request.remote_addr or "127.0.0.1"
+    forwarded = headers.pop("X-Forwarded-For", "")
+    headers["X-Forwarded-For"] = f"{forwarded},{client}".lstrip(",")
+    headers["X-Forwarded-Proto"] = "https"
+    trace = f"{secrets.token_hex(16)}/{secrets.randbits(63)};o=0"
+    headers.setdefault("X-Cloud-Trace-Context", trace)
+    return headers

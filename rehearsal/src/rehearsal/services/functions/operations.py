@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Long-running operations of cloudfunctions.v2, with the stages that gcloud draws."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+from rehearsal.errors import ApiError
+from rehearsal.services.functions.names import FunctionName
+from rehearsal.services.iam.accounts import timestamp
+from rehearsal.store import Store
+from rehearsal.wire.calls import Call, method
+
+KIND = "functions.operations"
+TYPE = "type.googleapis.com/google.cloud.functions.v2."
+EMPTY = "type.googleapis.com/google.protobuf.Empty"
+# google.rpc.Code
+INVALID_ARGUMENT, ALREADY_EXISTS, INTERNAL, UNAVAILABLE = 3, 6, 13, 14
+
+
+class Operation:
+    """One operation. Every change is stored at once, so that whoever polls sees it."""
+
+    def __init__(self, store: Store, name: FunctionName, verb: str, stages: tuple[str, ...] = ()) -> None:
+        """Begin an operation; `verb` is create, update or delete."""
+        self._store = store
+        location = f"projects/{name.project}/locations/{name.region}"
+        self.name = f"{location}/operations/operation-{int(time.time() * 1000)}-{secrets.token_hex(8)}"
+        self._document: dict[str, Any] = {
+            "name": self.name,
+            "metadata": {
+                "@type": TYPE + "OperationMetadata",
+                "createTime": timestamp(),
+                "target": name.resource,
+                "verb": verb,
+                "apiVersion": "v2",
+                "cancelRequested": False,
+                "operationType": f"{verb.upper()}_FUNCTION",
+            },
+            "done": False,
+        }
+        if stages:
+            self._document["metadata"]["stages"] = [
+                {"name": stage, "message": f"{stage.capitalize()} not started", "state": "NOT_STARTED"}
+                for stage in stages
+            ]
+        self._put()
+
+    def stage(self, name: str, state: str, message: str = "", **more: Any) -> None:
+        """Set a stage's state (IN_PROGRESS, COMPLETE), its message and other members (resource, resourceUri)."""
+        for stage in self._document["metadata"].get("stages", []):
+            if stage["name"] == name:
+                stage |= {"state": state, "message": message, **more}
+        self._put()
+
+    def succeed(self, response: dict[str, Any] | None = None) -> None:
+        """End the operation with the function, or with nothing after a deletion."""
+        self._document["response"] = {"@type": TYPE + "Function", **response} if response else {"@type": EMPTY}
+        self._end()
+
+    def fail(self, code: int, message: str) -> None:
+        """End the operation with an error (`code` as in google.rpc.Code)."""
+        self._document["error"] = {"code": code, "message": message}
+        self._end()
+
+    def as_resource(self) -> dict[str, Any]:
+        """Return the operation as the API shows it."""
+        return self._store.get(KIND, self.name) or self._document
+
+    def _end(self) -> None:
+        self._document["done"] = True
+        self._document["metadata"]["endTime"] = timestamp()
+        self._put()
+
+    def _put(self) -> None:
+        self._store.put(KIND, self.name, self._document)
+
+
+def end_interrupted(store: Store) -> None:
+    """Fail the operations that a stop of the control plane cut off."""
+    for name, document in store.list(KIND):
+        if not document["done"]:
+            message = "The deployment was interrupted: the rehearsal was stopped while it ran. Deploy again."
+            document |= {"done": True, "error": {"code": UNAVAILABLE, "message": message}}
+            store.put(KIND, name, document)
+
+
+@method("cloudfunctions.projects.locations.operations.get", permission="cloudfunctions.operations.get")
+def get(call: Call) -> dict[str, Any]:
+    """Return one operation."""
+    found = call.cloud.store.get(KIND, call.params["name"])
+    if found is None:
+        raise ApiError(404, "notFound", f"Operation {call.params['name']} was not found.")
+    return found
+
+
+@method("cloudfunctions.projects.locations.operations.list", permission="cloudfunctions.operations.list")
+def list_operations(call: Call) -> dict[str, Any]:
+    """Return the operations of a location, the newest first, on one page."""
+    found = [document for _, document in call.cloud.store.list(KIND, call.params["name"] + "/operations/")]
+    found.sort(key=lambda document: document["metadata"]["createTime"], reverse=True)
+    return {"operations": found} if found else {}

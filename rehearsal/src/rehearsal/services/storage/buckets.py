@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Buckets: kept here, for the server behind knows little more of them than their names."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from rehearsal.cloud import Cloud
+from rehearsal.errors import ApiError, Body
+from rehearsal.services.storage.server import (
+    ask_server,
+    bucket_resource,
+    check_metageneration,
+    etag,
+    known_bucket,
+    locks,
+    timestamp,
+)
+from rehearsal.wire.calls import Call, method
+
+REGIONS = (
+    "US-CENTRAL1",
+    "US-WEST1",
+    "US-EAST1",
+    "US-EAST4",
+    "EUROPE-WEST1",
+    "EUROPE-WEST3",
+    "EUROPE-NORTH1",
+    "ASIA-EAST1",
+)
+MULTI_REGIONS = ("US", "EU", "ASIA")
+WEEK_SECONDS = "604800"
+FOREIGN_BUCKET = "taken-by-another-project"
+
+
+@method("storage.buckets.insert", permission="storage.buckets.create")
+def insert_bucket(call: Call) -> Body:
+    """Create a bucket; names are shared by all projects."""
+    body = dict(call.body)
+    name = str(body.get("name", ""))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", name):
+        raise ApiError(400, "invalid", f"Invalid bucket name: '{name}'")
+    location = str(body.get("location") or "US").upper()
+    if location not in REGIONS + MULTI_REGIONS:
+        raise ApiError(400, "invalid", "The specified location constraint is not valid.")
+    with call.cloud.store.lock:
+        taken = call.cloud.store.get("buckets", name)
+        if taken and taken["project"] != call.project:
+            raise ApiError(
+                409, "conflict",
+                "The requested bucket name is not available. The bucket namespace is shared by all users of the "
+                "system. Please select a different name and try again.",
+            )  # fmt: skip
+        if taken:
+            raise ApiError(
+                409, "conflict", "Your previous request to create the named bucket succeeded and you already own it."
+            )
+        resource = _new_bucket(call.cloud, call.project, name, location, body)
+        _write_int64(resource)
+        call.cloud.store.put("buckets", name, {"project": call.project, "resource": resource})
+    ask_server(call.cloud, "POST", f"/storage/v1/b?project={call.project}", json.dumps({"name": name}).encode())
+    return resource
+
+
+def _new_bucket(cloud: Cloud, project: str, name: str, location: str, body: Body) -> Body:
+    now = timestamp()
+    uniform = body.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled", False)
+    retention = str(body.get("softDeletePolicy", {}).get("retentionDurationSeconds", WEEK_SECONDS))
+    return {
+        **body,
+        "kind": "storage#bucket",
+        "id": name,
+        "name": name,
+        "selfLink": f"https://www.googleapis.com/storage/v1/b/{name}",
+        "projectNumber": cloud.identity.project_number(project),
+        "generation": str(int(datetime.now(UTC).timestamp() * 1_000_000)),
+        "metageneration": "1",
+        "etag": etag(1),
+        "location": location,
+        "locationType": "multi-region" if location in MULTI_REGIONS else "region",
+        "storageClass": body.get("storageClass", "STANDARD"),
+        "timeCreated": now,
+        "updated": now,
+        "softDeletePolicy": {"retentionDurationSeconds": retention, "effectiveTime": now},
+        "iamConfiguration": {
+            "bucketPolicyOnly": {"enabled": uniform},
+            "uniformBucketLevelAccess": {"enabled": uniform},
+            "publicAccessPrevention": body.get("iamConfiguration", {}).get("publicAccessPrevention", "inherited"),
+        },
+    }
+
+
+@method("storage.buckets.get", permission="storage.buckets.get", resource=bucket_resource)
+def get_bucket(call: Call) -> Body:
+    """Return one bucket."""
+    resource: Body = known_bucket(call)["resource"]
+    return resource
+
+
+@method("storage.buckets.list", permission="storage.buckets.list")
+def list_buckets(call: Call) -> Body:
+    """List the project's buckets."""
+    prefix = call.params.get("prefix", "")
+    found = [
+        known["resource"]
+        for name, known in call.cloud.store.list("buckets", prefix)
+        if known["project"] == call.project
+    ]
+    return {"kind": "storage#buckets", "items": found}
+
+
+@method(
+    "storage.buckets.patch", "storage.buckets.update", permission="storage.buckets.update", resource=bucket_resource
+)
+def patch_bucket(call: Call) -> Body:
+    """Change a bucket by JSON merge patch, where null removes a member."""
+    with call.cloud.store.lock:
+        known = known_bucket(call)
+        resource: Body = known["resource"]
+        check_metageneration(call.params, int(resource["metageneration"]))
+        _merge(resource, call.body)
+        _write_int64(resource)
+        resource["metageneration"] = str(int(resource["metageneration"]) + 1)
+        resource["etag"], resource["updated"] = etag(int(resource["metageneration"])), timestamp()
+        if "softDeletePolicy" in call.body:
+            resource["softDeletePolicy"]["effectiveTime"] = resource["updated"]
+        call.cloud.store.put("buckets", call.params["bucket"], known)
+    return resource
+
+
+@method("storage.buckets.delete", permission="storage.buckets.delete", resource=bucket_resource)
+def delete_bucket(call: Call) -> Response:
+    """Delete an empty bucket."""
+    name = call.params["bucket"]
+    known = known_bucket(call)
+    check_metageneration(call.params, int(known["resource"]["metageneration"]))
+    with locks[name]:
+        listing = ask_server(call.cloud, "GET", f"/storage/v1/b/{name}/o?maxResults=1")
+        if json.loads(listing.get_data() or b"{}").get("items"):
+            raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.")
+        ask_server(call.cloud, "DELETE", f"/storage/v1/b/{name}")
+        call.cloud.store.delete("buckets", name)
+        call.cloud.identity.delete_policy(f"buckets/{name}")
+    return Response(status=204)
+
+
+@method("storage.buckets.getIamPolicy", permission="storage.buckets.getIamPolicy", resource=bucket_resource)
+def get_bucket_policy(call: Call) -> Body:
+    """Return the bucket's IAM policy."""
+    known_bucket(call)
+    return _policy_answer(call, call.cloud.identity.get_policy(bucket_resource(call)))
+
+
+@method("storage.buckets.setIamPolicy", permission="storage.buckets.setIamPolicy", resource=bucket_resource)
+def set_bucket_policy(call: Call) -> Body:
+    """Replace the bucket's IAM policy; a stale etag is refused."""
+    known = known_bucket(call)
+    uniform = known["resource"].get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled")
+    if not uniform and any(binding.get("condition") for binding in call.body.get("bindings", [])):
+        raise ApiError(400, "invalid", "Conditions need uniform bucket-level access on the bucket.")
+    policy: Body = {name: member for name, member in call.body.items() if name in ("bindings", "etag", "version")}
+    return _policy_answer(call, call.cloud.identity.set_policy(bucket_resource(call), policy))
+
+
+@method("storage.buckets.testIamPermissions")
+def test_bucket_permissions(call: Call) -> Body:
+    """Return those of the asked permissions that the caller has."""
+    known_bucket(call)
+    identity, resource = call.cloud.identity, bucket_resource(call)
+    asked = call.params.get("permissions", [])
+    held = [permission for permission in asked if identity.allowed(call.principal, permission, call.project, resource)]
+    return {"kind": "storage#testIamPermissionsResponse", "permissions": held}
+
+
+def _policy_answer(call: Call, policy: Body) -> Body:
+    name = call.params["bucket"]
+    bindings = policy.get("bindings", [])
+    answer = {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{name}", "version": policy.get("version", 1)}
+    return answer | {"etag": policy.get("etag", ""), "bindings": bindings}
+
+
+@method("storage.buckets.getStorageLayout", permission="storage.buckets.get", resource=bucket_resource)
+def get_storage_layout(call: Call) -> Body:
+    """Return where and how the bucket keeps its objects; gcloud asks before it deletes."""
+    resource = known_bucket(call)["resource"]
+    layout = {name: resource[name] for name in ("location", "locationType")}
+    return {"kind": "storage#storageLayout", "bucket": call.params["bucket"], **layout}
+
+
+def _write_int64(resource: Body) -> None:
+    """Google takes these as numbers too (its own Python client sends them so), and answers with strings."""
+    for member, name in (("softDeletePolicy", "retentionDurationSeconds"), ("retentionPolicy", "retentionPeriod")):
+        if name in resource.get(member, {}):
+            resource[member][name] = str(resource[member][name])
+
+
+def _merge(target: Body, patch: Body) -> None:
+    for name, value in patch.items():
+        if value is None:
+            target.pop(name, None)
+        elif isinstance(value, dict) and isinstance(target.get(name), dict):
+            _merge(target[name], value)
+        else:
+            target[name] = value
+
+
+def own_a_bucket_elsewhere(cloud: Cloud) -> None:
+    """Let another project own a bucket, so that a name that is taken can be met."""
+    if cloud.store.get("buckets", FOREIGN_BUCKET) is None:
+        resource: dict[str, Any] = _new_bucket(cloud, "foreign-project", FOREIGN_BUCKET, "US-CENTRAL1", {})
+        cloud.store.put("buckets", FOREIGN_BUCKET, {"project": "foreign-project", "resource": resource})

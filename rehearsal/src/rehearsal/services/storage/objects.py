@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Objects: kept by fake-gcs-server behind. It ignores most preconditions that Google honours, so all are checked here."""
+
+from __future__ import annotations
+
+import email.parser
+import json
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from werkzeug.wrappers import Response
+
+from rehearsal.errors import ApiError, Body
+from rehearsal.services.storage.object_metadata import as_google_has_it, remember_change
+from rehearsal.services.storage.server import HOST, ask_server, bucket_resource, known_bucket, locks
+from rehearsal.wire.calls import Call, method, raw_route
+
+CONDITIONS = ("ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch")
+
+
+def object_resource(call: Call) -> str:
+    """Return the resource that an object's permission is checked on: the bucket's policy, and conditions on the name."""
+    return f"buckets/{call.params['bucket']}/objects/{call.params['object']}"
+
+
+def upload_resource(call: Call) -> str:
+    """Return the resource that an upload is to become."""
+    return f"buckets/{call.params['bucket']}/objects/{call.params.get('name') or _named_in_body(call)}"
+
+
+@method("storage.objects.get", permission="storage.objects.get", resource=object_resource)
+def get_object(call: Call) -> Response:
+    """Return an object's metadata, or with alt=media its bytes."""
+    known_bucket(call)
+    return _read(call, call.params["bucket"], call.params["object"])
+
+
+@raw_route(
+    HOST + r"|www\.googleapis\.com", "GET", r"/download/storage/v1/b/([^/]+)/o/([^/]+)", method_id="storage.objects.get"
+)
+def download_object(call: Call) -> Response:
+    """Return an object's bytes."""
+    bucket, name = _raw_object(call, "storage.objects.get")
+    call.params = _query(call)
+    return _read(call, bucket, name)
+
+
+@method("storage.objects.list", permission="storage.objects.list", resource=bucket_resource)
+def list_objects(call: Call) -> Response:
+    """List a bucket's objects."""
+    known_bucket(call)
+    return _forward(call)
+
+
+@method("storage.objects.insert", permission="storage.objects.create", resource=upload_resource)
+def insert_object(call: Call) -> Response:
+    """Upload an object: media, multipart, or the start of a resumable session."""
+    known_bucket(call)
+    bucket = call.params["bucket"]
+    name = call.params.get("name") or _named_in_body(call)
+    if not name:
+        raise ApiError(400, "required", "Required parameter: name")
+    with locks[bucket]:
+        _check_conditions(call, bucket, name, call.params, overwriting=True)
+        response = _forward(call)
+    if _query(call).get("uploadType") == "resumable" and response.status_code == 200:
+        session = dict(parse_qsl(response.headers["Location"].partition("?")[2]))["upload_id"]
+        conditions = {key: call.params[key] for key in CONDITIONS if key in call.params}
+        document = {"bucket": bucket, "object": name, "conditions": conditions, "principal": call.principal}
+        call.cloud.store.put("storage.uploads", session, document)
+        response.set_data(b"")
+    return response
+
+
+@raw_route(
+    HOST + r"|www\.googleapis\.com", "PUT", r"/(?:resumable/)?upload/storage/v1/b/([^/]+)/o",
+    method_id="storage.objects.insert", public=True,
+)  # fmt: skip
+def continue_upload(call: Call) -> Response:
+    """Take the next part of a resumable upload; the session's unguessable id is the authorisation, as with Google."""
+    session = call.cloud.store.get("storage.uploads", _query(call).get("upload_id", ""))
+    if session is None:
+        raise ApiError(404, "notFound", "The upload session was not found; it may have expired.")
+    with locks[session["bucket"]]:
+        if not call.request.headers.get("Content-Range", "").startswith("bytes */"):
+            call.principal = session["principal"]
+            _check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
+        return _forward(call)
+
+
+@method("storage.objects.delete", permission="storage.objects.delete", resource=object_resource)
+def delete_object(call: Call) -> Response:
+    """Delete an object."""
+    return _change(call, call.params["bucket"], call.params["object"])
+
+
+@method(
+    "storage.objects.patch", "storage.objects.update", permission="storage.objects.update", resource=object_resource
+)
+def patch_object(call: Call) -> Response:
+    """Change an object's metadata: the generation stays, and the metageneration counts on."""
+    bucket, name = call.params["bucket"], call.params["object"]
+    with locks[bucket]:
+        before = _check_conditions(call, bucket, name, call.params)
+        changed = _change(call, bucket, name)
+        if before is None or changed.status_code != 200:
+            return changed
+        remember_change(call.cloud.store, before, _described(call, bucket, name) or before)
+        return Response(json.dumps(_found(call, bucket, name)), mimetype="application/json")
+
+
+def _destination(call: Call) -> str:
+    return f"buckets/{call.params['destinationBucket']}/objects/{call.params['destinationObject']}"
+
+
+@method("storage.objects.rewrite", "storage.objects.copy", permission="storage.objects.create", resource=_destination)
+def rewrite_object(call: Call) -> Response:
+    """Copy an object on the server's side."""
+    source = call.cloud.store.get("buckets", call.params["sourceBucket"])
+    project = source["project"] if source else call.project
+    resource = f"buckets/{call.params['sourceBucket']}/objects/{call.params['sourceObject']}"
+    call.cloud.identity.authorize(call.principal, "storage.objects.get", project, resource)
+    return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
+
+
+@method("storage.objects.compose", permission="storage.objects.create", resource=_destination)
+def compose_object(call: Call) -> Response:
+    """Concatenate objects into one."""
+    return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
+
+
+def _read(call: Call, bucket: str, name: str) -> Response:
+    with locks[bucket]:
+        current = _check_conditions(call, bucket, name, call.params)
+        if current is None:
+            # Who may not list a bucket does not learn which objects it has.
+            call.cloud.identity.authorize(call.principal, "storage.objects.list", call.project, f"buckets/{bucket}")
+            raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
+        _check_generation(call, current)
+        response = _forward(call)
+        if "X-Goog-Generation" in response.headers:
+            response.headers["X-Goog-Generation"] = current["generation"]
+        return response
+
+
+def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
+    if call.cloud.store.get("buckets", bucket) is None:
+        raise ApiError(404, "notFound", "The specified bucket does not exist.")
+    with locks[bucket]:
+        current = _check_conditions(call, bucket, name, call.params, overwriting=overwriting)
+        if current is None and not overwriting:
+            raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
+        if current is not None:
+            _check_generation(call, current)
+        return _forward(call)
+
+
+def _check_generation(call: Call, current: Body) -> None:
+    """Raise 404 where another generation is asked for than the one that there is."""
+    wanted = call.params.get("generation")
+    if wanted and str(wanted) != current["generation"]:
+        raise ApiError(404, "notFound", f"No such object: {current['bucket']}/{current['name']}#{wanted}")
+
+
+def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overwriting: bool = False) -> Body | None:
+    """Return the object as it is now; raise 412 (304 for a read) where a precondition does not hold."""
+    current = _found(call, bucket, name)
+    for kind in ("Generation", "Metageneration"):
+        found = int(current[kind.lower()]) if current else 0
+        wanted, unwanted = params.get(f"if{kind}Match"), params.get(f"if{kind}NotMatch")
+        if wanted is not None and int(wanted) != found:
+            raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        if unwanted is not None and int(unwanted) == found:
+            code = 304 if call.request.method == "GET" else 412
+            raise ApiError(code, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+    if overwriting and current is not None:
+        # Replacing an object takes the permission to delete it, as with Google.
+        owner = call.cloud.store.get("buckets", bucket)
+        project = owner["project"] if owner else call.project
+        resource = f"buckets/{bucket}/objects/{name}"
+        call.cloud.identity.authorize(call.principal, "storage.objects.delete", project, resource)
+    return current
+
+
+def _found(call: Call, bucket: str, name: str) -> Body | None:
+    """Return an object's resource, or None."""
+    described = _described(call, bucket, name)
+    return as_google_has_it(call.cloud.store, described) if described else None
+
+
+# The server behind
+
+
+def _described(call: Call, bucket: str, name: str) -> Body | None:
+    answer = ask_server(call.cloud, "GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}")
+    found: Body | None = json.loads(answer.get_data()) if answer.status_code == 200 else None
+    return found
+
+
+def _forward(call: Call) -> Response:
+    """Send the call on as it came, less the preconditions and the generation, which were checked here."""
+    target = call.request.headers["X-Rehearsal-Target"]
+    path, _, query = target.partition("?")
+    kept = [
+        (key, value)
+        for key, value in parse_qsl(query, keep_blank_values=True)
+        if key not in (*CONDITIONS, "generation")
+    ]
+    path = path.removeprefix("/resumable")
+    headers = {
+        name: value
+        for name, value in call.request.headers.items()
+        if name.lower()
+        in ("content-type", "content-range", "range", "x-upload-content-type", "x-goog-hash", "x-goog-upload-protocol")
+    }
+    target = path + ("?" + urlencode(kept) if kept else "")
+    response = ask_server(call.cloud, call.request.method, target, call.request.get_data(), headers)
+    if response.status_code == 404:
+        raise ApiError(404, "notFound", f"No such object: {unquote(path.partition('/b/')[2]).replace('/o/', '/', 1)}")
+    if call.request.method == "DELETE" and response.status_code == 200:
+        return Response(status=204)
+    if response.mimetype == "application/json" and "alt=media" not in query:
+        content = json.loads(response.get_data() or b"{}")
+        for item in [content, *content.get("items", []), content.get("resource", {})]:
+            as_google_has_it(call.cloud.store, item)
+        response.set_data(json.dumps(content).encode())
+    return response
+
+
+def _raw_object(call: Call, permission: str) -> tuple[str, str]:
+    assert call.match is not None  # noqa: S101 - a raw route always has its match
+    bucket, name = (unquote(part) for part in call.match.groups())
+    call.params = {"bucket": bucket}
+    project = known_bucket(call)["project"]
+    call.project = project
+    call.cloud.identity.authorize(call.principal, permission, project, f"buckets/{bucket}/objects/{name}")
+    return bucket, name
+
+
+def _named_in_body(call: Call) -> str:
+    """Return the object name from an upload's JSON part."""
+    data = call.request.get_data()
+    kind = call.request.content_type or ""
+    if kind.startswith("multipart/"):
+        # gcloud puts the boundary into single quotes, which werkzeug does not take for quotes.
+        boundary = kind.partition("boundary=")[2].partition(";")[0].strip("'\" ").encode()
+        first = data.split(b"--" + boundary, 2)[1]
+        data = email.parser.BytesParser().parsebytes(first.lstrip(b"\r\n")).get_payload(decode=True)  # type: ignore[assignment]
+    elif _query(call).get("uploadType") != "resumable":
+        return ""
+    try:
+        return str(json.loads(data or b"{}").get("name", ""))
+    except ValueError:
+        raise ApiError(400, "parseError", "Invalid JSON payload received in the upload's metadata.") from None
+
+
+def _query(call: Call) -> dict[str, str]:
+    return dict(parse_qsl(call.request.headers.get("X-Rehearsal-Target", "").partition("?")[2]))

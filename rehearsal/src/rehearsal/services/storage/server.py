@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The server behind, which keeps the objects, and what buckets and objects have in common."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import re
+import threading
+from collections import defaultdict
+from datetime import UTC, datetime
+
+from werkzeug.wrappers import Response
+
+from rehearsal.cloud import Cloud
+from rehearsal.errors import ApiError, Body
+from rehearsal.wire.calls import Call
+
+HOST = "storage.googleapis.com"
+HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "date", "keep-alive"}
+
+locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
+"""One for each bucket: preconditions are checked and writes made under it."""
+
+
+def bucket_resource(call: Call) -> str:
+    """Return the resource that a bucket's or an object's permission is checked on."""
+    return f"buckets/{call.params['bucket']}"
+
+
+def ask_server(
+    cloud: Cloud, verb: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> Response:
+    """Send one request to the server behind, and return its answer; 503 where there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", cloud.settings.storage_port, timeout=600)
+    try:
+        sent = {"Host": HOST, "Content-Type": "application/json", **(headers or {})}
+        connection.request(verb, target, body=body or None, headers=sent)
+        answer = connection.getresponse()
+        response = Response(answer.read(), status=answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() in HOP_HEADERS:
+                continue
+            if name.lower() == "location":
+                value = re.sub(r"^https?://[^/]+", f"https://{HOST}", value)
+            response.headers[name] = value
+        return response
+    except OSError as error:
+        raise ApiError(503, "backendError", f"The storage server does not answer: {error}") from None
+    finally:
+        connection.close()
+
+
+def known_bucket(call: Call) -> Body:
+    """Return the bucket of the call, with its project; 404 if there is none."""
+    known = call.cloud.store.get("buckets", call.params["bucket"])
+    if known is None:
+        raise ApiError(404, "notFound", "The specified bucket does not exist.")
+    return known
+
+
+def check_metageneration(params: Body, found: int) -> None:
+    """Raise 412 where a precondition on the metageneration does not hold."""
+    wanted, unwanted = params.get("ifMetagenerationMatch"), params.get("ifMetagenerationNotMatch")
+    if (wanted is not None and int(wanted) != found) or (unwanted is not None and int(unwanted) == found):
+        raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+
+
+def etag(number: int) -> str:
+    """Return a number as an etag."""
+    return base64.b64encode(number.to_bytes(8, "big")).decode()
+
+
+def timestamp() -> str:
+    """Return the time as Google writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
