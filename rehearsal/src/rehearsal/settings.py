@@ -71,7 +71,8 @@ def load() -> Settings:
 
     The file may set `project_id` and `deployer_role` (a path, relative to the file); the state is kept beside it.
     `REHEARSAL_CONFIG` names another file, `REHEARSAL_HOME` moves the state, `REHEARSAL_CACHE` the images,
-    `REHEARSAL_WITHDRAWN_FAMILIES` is a comma-separated list of image families that answer 404.
+    `REHEARSAL_BRIDGE` names the bridge (see `rehearsal isolate`), and `REHEARSAL_WITHDRAWN_FAMILIES` is a
+    comma-separated list of image families that answer 404.
     """
     folder, configured = _configuration()
     home = Path(os.environ.get("REHEARSAL_HOME") or folder / ".rehearsal").resolve()
@@ -81,6 +82,7 @@ def load() -> Settings:
     return Settings(
         home=home,
         cache=cache,
+        bridge=os.environ.get("REHEARSAL_BRIDGE", Settings.bridge),
         project_id=configured.get("project_id", Settings.project_id),
         deployer_role=folder / role if role else None,
         withdrawn_families=tuple(family.strip() for family in withdrawn.split(",") if family.strip()),

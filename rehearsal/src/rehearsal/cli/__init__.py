@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 
-from rehearsal.cli import faults, log, permissions, status, trouble
+from rehearsal.cli import faults, isolate, log, permissions, status, trouble
 from rehearsal.cli.output import say
 from rehearsal.machine import lifecycle
 from rehearsal.settings import Settings, load
@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     methods.set_defaults(run=run_methods)
 
-    for command in (status, log, faults, permissions, trouble):
+    for command in (status, log, faults, permissions, trouble, isolate):
         command.add_parser(commands)
     return parser
 

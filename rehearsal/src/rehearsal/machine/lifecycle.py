@@ -21,8 +21,8 @@ from rehearsal.settings import Settings
 from rehearsal.wire.trust import ensure_authority
 
 DEFAULT_IMAGES = ("debian-11", "python313")
-# One rehearsal a machine: it owns a bridge, the metadata server's address and two ports.
-MACHINE_LOCK = Path("/run/lock/google-cloud-rehearsal")
+# One rehearsal a network: it owns a bridge, the metadata server's address and two ports.
+LOCKS = Path("/run/lock")
 TOOLS = {"podman": "podman", "runc": "runc", "debootstrap": "debootstrap", "ip": "iproute2"}
 START_SECONDS = 120
 STOP_SECONDS = 180
@@ -67,7 +67,7 @@ def down(settings: Settings, *, purge: bool, images: bool, say: Say) -> None:
         say(f"stopped in {time.monotonic() - began:.1f} s")
     if not purge or not settings.home.exists():
         return
-    owner = _lock_owner()
+    owner = _lock_owner(settings)
     if owner and owner != str(settings.home):
         raise RehearsalError(
             f"another rehearsal runs on this machine, with its state in {owner}; its network is left alone"
@@ -102,7 +102,7 @@ def check_machine(settings: Settings) -> None:
         raise RehearsalError(
             f"missing on this machine: {', '.join(missing)}; run `make setup`, or apt-get install {' '.join(missing)}"
         )
-    owner = _lock_owner()
+    owner = _lock_owner(settings)
     if owner and owner != str(settings.home):
         raise RehearsalError(
             f"another rehearsal runs on this machine, with its state in {owner}; run `rehearsal down` there first"
@@ -149,7 +149,7 @@ def running_pid(settings: Settings) -> int | None:
 
 def hold_machine_lock(settings: Settings) -> int:
     """Take the machine-wide lock for the life of this process; return its file descriptor."""
-    descriptor = os.open(MACHINE_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(_lock(settings), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -159,9 +159,13 @@ def hold_machine_lock(settings: Settings) -> int:
     return descriptor
 
 
-def _lock_owner() -> str:
+def _lock(settings: Settings) -> Path:
+    return LOCKS / f"google-cloud-{settings.bridge}"
+
+
+def _lock_owner(settings: Settings) -> str:
     try:
-        with MACHINE_LOCK.open("r+") as file:
+        with _lock(settings).open("r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -199,11 +199,12 @@ def _ip(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
 
 
 def _link_exists(name: str) -> bool:
-    return Path("/sys/class/net", name).exists()
+    return name in _links()
 
 
 def _links() -> list[str]:
-    return sorted(entry.name for entry in Path("/sys/class/net").iterdir())
+    # Not from /sys, which shows the network that it was mounted in.
+    return sorted(link["ifname"] for link in json.loads(_ip("-json", "link", "show") or "[]"))
 
 
 def _addresses() -> list[tuple[str, str, int]]:

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network of its own for a second rehearsal on the same machine.
+
+A rehearsal owns a bridge, the metadata server's address and some ports of the network that it runs in. A command that runs in a network
+namespace of its own has all of these free, so it can have a rehearsal of its own beside the first. Images, which depend on none of it,
+are shared; so is the front door's authority, which they trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rehearsal.machine.network import NETNS_DIRECTORY, NetworkError
+from rehearsal.settings import Settings
+
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+def run(settings: Settings, name: str, command: Sequence[str]) -> int:
+    """Run `command` in the network `name`, where `rehearsal` means one of its own; return its exit code.
+
+    The network is removed afterwards. The rehearsal's state, `isolated/NAME` below the home of the first one, stays.
+    Raises NetworkError where the network cannot be made.
+    """
+    home = settings.home / "isolated" / name
+    home.mkdir(parents=True, exist_ok=True)
+    authority = settings.home / "ca"
+    if authority.is_dir():
+        shutil.copytree(authority, home / "ca", dirs_exist_ok=True)
+    variables = {"REHEARSAL_HOME": home, "REHEARSAL_CACHE": settings.cache, "REHEARSAL_BRIDGE": _bridge(name)}
+    with _network(name) as namespace:
+        environment = os.environ | {key: str(value) for key, value in variables.items()}
+        inside = ["nsenter", f"--net={NETNS_DIRECTORY / namespace}", "--", *command]
+        return subprocess.run(inside, env=environment, check=False).returncode
+
+
+def _bridge(name: str) -> str:
+    # The kernel allows 15 characters for an interface's name.
+    return f"rehearsal-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+
+
+@contextmanager
+def _network(name: str) -> Iterator[str]:
+    """Make a namespace that reaches what this machine reaches, by address translation; remove it at the end."""
+    digest = hashlib.sha256(name.encode())
+    namespace, link = f"isolated-{name}", f"iso-{digest.hexdigest()[:8]}"
+    subnet = f"169.254.{digest.digest()[0] % 100}"  # link-local: no real network is hidden, nor the metadata server
+    outer, inner = f"{subnet}.1", f"{subnet}.2"
+    rules = (
+        ("nat", "POSTROUTING", "--source", f"{inner}/32", "--jump", "MASQUERADE"),
+        ("filter", "FORWARD", "--source", f"{inner}/32", "--jump", "ACCEPT"),
+        ("filter", "FORWARD", "--destination", f"{inner}/32", "--jump", "ACCEPT"),
+    )
+    forwarded = FORWARDING.read_text().strip()
+    _remove(namespace, rules)
+    try:
+        _run("ip", "netns", "add", namespace)
+        _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        _run("ip", "address", "add", f"{outer}/30", "dev", link)
+        _run("ip", "link", "set", link, "up")
+        for line in (
+            "link set lo up",
+            f"address add {inner}/30 dev eth0",
+            "link set eth0 up",
+            f"route add default via {outer}",
+        ):
+            _run("ip", "-n", namespace, *line.split())
+        for table, chain, *rule in rules:
+            _run("iptables", "--wait", "--table", table, "--insert", chain, *rule)
+        FORWARDING.write_text("1\n")
+        yield namespace
+    finally:
+        _remove(namespace, rules)
+        FORWARDING.write_text(f"{forwarded}\n")
+
+
+def _remove(namespace: str, rules: Sequence[Sequence[str]]) -> None:
+    for table, chain, *rule in rules:
+        _run("iptables", "--wait", "--table", table, "--delete", chain, *rule, check=False)
+    _run("ip", "netns", "delete", namespace, check=False)
+
+
+def _run(*command: str, check: bool = True) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise NetworkError(f"cannot make a network of its own: the command {command[0]} is missing") from None
+    if check and done.returncode:
+        raise NetworkError(f"cannot make a network of its own: {' '.join(command)}: {' '.join(done.stderr.split())}")
