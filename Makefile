@@ -10,9 +10,11 @@ PYTHON ?= python3.11
 # A network that inspects TLS has its authority in the machine's trust store.
 export UV_SYSTEM_CERTS ?= true
 # Guests are podman system containers, their images are made with debootstrap.
-APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 openssh-client ca-certificates curl python3-venv git make
+APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 iptables openssh-client ca-certificates curl python3-venv git make
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
 SCENARIO ?= default
+# How many scenarios run at a time: one beside the other lanes of "make test", two where they have the machine to themselves.
+MOLECULE_SLOTS ?= 1
 # One scenario, with its output kept, and shown only where it failed. Two run at a time; the second has platforms of its own.
 MOLECULE_TEST = began=$$SECONDS; log=$$PWD/build/molecule/$$0-$(SCENARIO).log; [ "$$SLOT" = 1 ] && export MOLECULE_PLATFORMS=second/inventory; \
   echo "==> molecule test: $$0, $(SCENARIO)"; \
@@ -66,29 +68,30 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@$(REHEARSED); ansible-playbook site.yml
 	@$(BIN)/python -m rehearsal.cli.demo
 
-# $(call timed,name): note in the summary how long the shell has been at it, and that it went well.
-timed = printf '%s\t%s\tpassed\n' $(1) $$((SECONDS - began)) >>build/results/lint.tsv; began=$$SECONDS
-
+# The lanes run side by side, end to end in a network of its own. A lane that fails ends no other; the table at the end shows all of them.
 .PHONY: test
-test: setup ## Every check; lint, unit and browser tests beside the roles; at the end one table of what took how long
-	@rm -rf build/results; trap '$(BIN)/python -m tests.summary' EXIT; \
-	$(MAKE) --no-print-directory --jobs=2 test-molecule test-quick; \
-	$(MAKE) --no-print-directory test-rehearsal
+test: setup ## Every check, in three lanes side by side; at the end one table of what took how long
+	@rm -rf build/results; mkdir -p build/results; trap '$(BIN)/python -m tests.summary' EXIT; \
+	$(MAKE) --no-print-directory --keep-going --jobs=3 test-rehearsal test-molecule test-quick
 
 .PHONY: test-quick
 test-quick: setup ## Lint, unit, contract and browser tests
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test-unit
-	@$(MAKE) --no-print-directory test-browser
+	@$(MAKE) --no-print-directory --keep-going --jobs=1 lint test-unit test-browser
+
+# $(call check,name,command): run a linter, go on whatever it says, and note in the summary how it ended.
+check = began=$$SECONDS; echo "==> $(1)"; if $(2); then outcome=passed; else outcome=failed; red=1; fi; \
+  printf '%s\t%s\t%s\n' $(1) $$((SECONDS - began)) $$outcome >>build/results/lint.tsv
 
 .PHONY: lint
 lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
-	@export PATH="$(BIN):$$PATH"; mkdir -p build/results; began=$$SECONDS; \
-	echo "==> ruff"; ruff check .; ruff format --check .; $(call timed,ruff); \
-	echo "==> mypy"; mypy rehearsal/src rehearsal/tests ml library benchmarks tests .config/mypy/ansible/module_utils/fanops; $(call timed,mypy); \
-	echo "==> shellcheck"; shellcheck .ci/run; $(call timed,shellcheck); \
-	echo "==> yamllint"; yamllint --strict .; $(call timed,yamllint); \
-	echo "==> ansible-lint"; ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1 ansible-lint --offline; $(call timed,ansible-lint)
+	@export PATH="$(BIN):$$PATH" ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1; mkdir -p build/results; rm -f build/results/lint.tsv; red=0; \
+	$(call check,ruff,ruff check .); \
+	$(call check,ruff-format,ruff format --check .); \
+	$(call check,mypy,mypy rehearsal/src rehearsal/tests ml library benchmarks tests .config/mypy/ansible/module_utils/fanops); \
+	$(call check,shellcheck,shellcheck .ci/run); \
+	$(call check,yamllint,yamllint --strict .); \
+	$(call check,ansible-lint,ansible-lint --offline); \
+	exit $$red
 
 .PHONY: test-unit
 test-unit: setup ## Unit and contract tests
@@ -99,15 +102,19 @@ test-browser: setup ## The page for people in headless Chromium; screenshots go 
 	$(call install,chromium chromium-driver)
 	@echo "==> browser tests"; $(BIN)/pytest -q --junitxml=build/results/browser.xml tests/browser
 
-.PHONY: test-molecule
-test-molecule: setup ## Every role on a Debian 11 and a Debian 12 guest
+.PHONY: images
+images: setup ## Build the images of the guests that are missing, and start the rehearsal cloud
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
+
+.PHONY: test-molecule
+test-molecule: images ## Every role on a Debian 11 and a Debian 12 guest
 	@$(AS_OWNER); mkdir -p build/molecule build/results; printf '%s\n' $(ROLES) | \
-	  xargs --max-procs=2 --process-slot-var=SLOT -I{} bash -c '$(MOLECULE_TEST)' {}
+	  xargs --max-procs=$(MOLECULE_SLOTS) --process-slot-var=SLOT -I{} bash -c '$(MOLECULE_TEST)' {}
 
 .PHONY: test-rehearsal
-test-rehearsal: setup ## End to end on the rehearsal cloud, beginning with an empty project
-	@echo "==> end-to-end tests"; $(BIN)/pytest -q -x -m "not long" --junitxml=build/results/end-to-end.xml tests/rehearsal
+test-rehearsal: images ## End to end on the rehearsal cloud, beginning with an empty project
+	@echo "==> end-to-end tests"; $(BIN)/rehearsal isolate end-to-end \
+	  $(BIN)/pytest -q -m "not long" --junitxml=build/results/end-to-end.xml tests/rehearsal
 
 .PHONY: coverage
 coverage: setup ## What of our Python unit and end-to-end tests execute: table in docs/reliability.md, lines in build/coverage/html
@@ -126,7 +133,7 @@ prove: prove-roles prove-rehearsal prove-stop prove-plan prove-guard prove-ident
 
 .PHONY: prove-roles
 prove-roles: ## Every role again, with options that change what it does
-	@$(MAKE) --no-print-directory test-molecule SCENARIO=alternative
+	@$(MAKE) --no-print-directory test-molecule SCENARIO=alternative MOLECULE_SLOTS=2
 
 .PHONY: prove-rehearsal
 prove-rehearsal: setup ## The end-to-end tests that take too long for test

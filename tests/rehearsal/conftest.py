@@ -138,7 +138,8 @@ def cloud() -> Iterator[Rehearsal]:
     methods.append(cloud.rehearsal("methods").output)
     cloud.purge()
     namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
-    assert "rehearsal" not in namespaces, "the rehearsal left a network namespace behind"
+    bridge = os.environ.get("REHEARSAL_BRIDGE", "rehearsal0")
+    assert f"{bridge}-" not in namespaces, "the rehearsal left a network namespace behind"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

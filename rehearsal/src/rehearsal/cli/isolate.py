@@ -15,7 +15,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "isolate",
         help="run a command in a network of its own, where it can have a rehearsal of its own",
         description="The command, `make test-rehearsal` for example, sees a machine without a rehearsal and may start one. The network "
-        "is removed when the command ends.",
+        "and its rehearsal are removed when the command ends.",
     )
     parser.add_argument("name", help="the network's name")
     parser.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command with its arguments")

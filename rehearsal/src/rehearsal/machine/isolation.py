@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,7 @@ FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 def run(settings: Settings, name: str, command: Sequence[str]) -> int:
     """Run `command` in the network `name`, where `rehearsal` means one of its own; return its exit code.
 
-    The network is removed afterwards. The rehearsal's state, `isolated/NAME` below the home of the first one, stays.
-    Raises NetworkError where the network cannot be made.
+    Network and rehearsal are removed afterwards. Raises NetworkError where the network cannot be made.
     """
     home = settings.home / "isolated" / name
     home.mkdir(parents=True, exist_ok=True)
@@ -36,8 +36,13 @@ def run(settings: Settings, name: str, command: Sequence[str]) -> int:
     variables = {"REHEARSAL_HOME": home, "REHEARSAL_CACHE": settings.cache, "REHEARSAL_BRIDGE": _bridge(name)}
     with _network(name) as namespace:
         environment = os.environ | {key: str(value) for key, value in variables.items()}
-        inside = ["nsenter", f"--net={NETNS_DIRECTORY / namespace}", "--", *command]
-        return subprocess.run(inside, env=environment, check=False).returncode
+        inside = ["nsenter", f"--net={NETNS_DIRECTORY / namespace}", "--"]
+        try:
+            return subprocess.run([*inside, *command], env=environment, check=False).returncode
+        finally:
+            down = [sys.executable, "-m", "rehearsal.cli", "down", "--purge"]
+            subprocess.run([*inside, *down], env=environment, check=False, stdout=subprocess.DEVNULL)
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _bridge(name: str) -> str:
