@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.wire.calls import REGISTRY, Call, method
+from rehearsal.wire.calls import REGISTRY, SIGNED_IN, Call, method
 from rehearsal.wire.faults import Fault
 from rehearsal.wire.gateway import LOSE_HEADER
 
@@ -58,7 +58,7 @@ def test_an_answer_outside_the_schema_is_recorded(
     known = REGISTRY.methods["cloudresourcemanager.projects.get"]
     monkeypatch.delitem(REGISTRY.methods, "cloudresourcemanager.projects.get")
 
-    @method("cloudresourcemanager.projects.get")
+    @method("cloudresourcemanager.projects.get", permission=SIGNED_IN)
     def wrong(call: Call) -> dict[str, Any]:
         return {"projectNumber": True, "colour": "green"}
 

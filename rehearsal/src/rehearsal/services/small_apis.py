@@ -9,14 +9,14 @@ from typing import Any
 
 from rehearsal.errors import ApiError
 from rehearsal.services.iam.resources import project_named
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 PROFILES = "oslogin.profiles"
 # OS Login numbers are derived from the account; they stay clear of the ids that a guest gives out itself.
 FIRST_UID, UID_SPAN = 600_000_000, 100_000_000
 
 
-@method("cloudbilling.projects.getBillingInfo")
+@method("cloudbilling.projects.getBillingInfo", permission=CheckedInside("resourcemanager.projects.get"))
 def billing_info(call: Call) -> dict[str, Any]:
     """Whether billing is enabled: without it Google serves neither VMs nor functions, not even for free."""
     project = project_named(call, call.params["name"], "resourcemanager.projects.get")
@@ -29,7 +29,7 @@ def billing_info(call: Call) -> dict[str, Any]:
     }
 
 
-@method("cloudbuild.projects.locations.getDefaultServiceAccount")
+@method("cloudbuild.projects.locations.getDefaultServiceAccount", permission=CheckedInside("cloudbuild.builds.get"))
 def build_account(call: Call) -> dict[str, Any]:
     """Which account builds run as: since 2024 the default compute account."""
     parts = call.params["name"].split("/")
@@ -69,13 +69,13 @@ def _own_profile(call: Call) -> tuple[str, dict[str, Any]]:
     return user, profile
 
 
-@method("oslogin.users.getLoginProfile")
+@method("oslogin.users.getLoginProfile", permission=SIGNED_IN)
 def login_profile(call: Call) -> dict[str, Any]:
     """Return the caller's own login profile."""
     return _own_profile(call)[1]
 
 
-@method("oslogin.users.importSshPublicKey")
+@method("oslogin.users.importSshPublicKey", permission=SIGNED_IN)
 def import_key(call: Call) -> dict[str, Any]:
     """Add an ssh key to the caller's own login profile."""
     user, profile = _own_profile(call)

@@ -16,7 +16,8 @@ from werkzeug.wrappers import Request, Response
 from rehearsal import trouble
 from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
-from rehearsal.wire.calls import REGISTRY, Call, Implementation, RawRoute
+from rehearsal.services.iam.identity import checks_of
+from rehearsal.wire.calls import PUBLIC, REGISTRY, Call, CheckedInside, Implementation, RawRoute
 from rehearsal.wire.discovery import Method, Router, query_parameters
 from rehearsal.wire.faults import Fault
 from rehearsal.wire.request_log import Entry, loggable_body
@@ -115,24 +116,31 @@ class Gateway:
             method_id=route.method_id,
             params=route.params,
             body={},
-            principal="",
+            caller=None,
             project=self._project(route),
             request=request,
             host=host,
+            target=target,
             dispatch=self.dispatch,
             match=route.raw.path.fullmatch(target.partition("?")[0]) if route.raw else None,
         )
-        if not implementation.public:
-            call.principal = entry.principal = self.cloud.identity.authenticate(request)
+        if implementation.permission is not PUBLIC:
+            call.caller = self.cloud.identity.authenticate(request)
+            entry.principal = call.principal
             if route.method is not None:
-                self.cloud.identity.check_scopes(request, route.method.scopes)
+                self.cloud.identity.check_scopes(call.caller, route.method.scopes, host)
                 self.cloud.identity.check_service_enabled(call.project, f"{route.method.service}.googleapis.com")
         if route.method is not None:
             call.body = self._body(request, route.method, entry)
-        if implementation.permission and not implementation.public:
+        if isinstance(implementation.permission, str):
             resource = implementation.resource(call) if implementation.resource else ""
             self.cloud.identity.authorize(call.principal, implementation.permission, call.project, resource)
-        answer = implementation.handler(call)
+        with checks_of(call.principal) as checked:
+            answer = implementation.handler(call)
+        if isinstance(implementation.permission, CheckedInside) and not checked:
+            raise RuntimeError(f"{route.method_id} answered without checking a permission")
+        if checked - implementation.checked_inside:
+            raise RuntimeError(f"{route.method_id} checks {sorted(checked)}, which its registration does not name")
         response = answer if isinstance(answer, Response) else json_response(answer)
         self._check_answer(route.method, response, entry)
         if fault is not None and fault.action == "drop":

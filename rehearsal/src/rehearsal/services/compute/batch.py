@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError
-from rehearsal.wire.calls import Call, raw_route
+from rehearsal.wire.calls import PUBLIC, Call, raw_route
 
 LARGEST = 1000
 # Parts that wait for operations take long; one after the other they would outlast the client's patience.
@@ -34,7 +34,7 @@ class Part:
 
 
 @raw_route(
-    r"(www|compute)\.googleapis\.com", "POST", r"/batch/compute/(v1|beta)", method_id="compute.batch", public=True
+    r"(www|compute)\.googleapis\.com", "POST", r"/batch/compute/(v1|beta)", method_id="compute.batch", permission=PUBLIC
 )
 def batch(call: Call) -> Response:
     """Answer every part as if it had come alone; each part is authenticated and recorded by itself."""

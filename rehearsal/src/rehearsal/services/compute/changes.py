@@ -56,7 +56,7 @@ def set_machine_type(call: Call) -> dict[str, Any]:
     return _change(call, "setMachineType", lambda resource: resource.update(machineType=link), stopped=True)
 
 
-@mutation("compute.instances.setMetadata", "compute.instances.setMetadata")
+@mutation("compute.instances.setMetadata", "compute.instances.setMetadata", also=("iam.serviceAccounts.actAs",))
 def set_metadata(call: Call) -> dict[str, Any]:
     """Replace the VM's metadata; wakes a guest that waits for a change."""
     items = validation.check_metadata(call.body.get("items"), "metadata")
@@ -118,7 +118,9 @@ def set_scheduling(call: Call) -> dict[str, Any]:
     return _change(call, "setScheduling", apply, stopped=True)
 
 
-@mutation("compute.instances.setServiceAccount", "compute.instances.setServiceAccount")
+@mutation(
+    "compute.instances.setServiceAccount", "compute.instances.setServiceAccount", also=("iam.serviceAccounts.actAs",)
+)
 def set_service_account(call: Call) -> dict[str, Any]:
     """Change or remove the service account of a stopped VM."""
     given = [call.body] if call.body.get("email") or call.body.get("scopes") else []

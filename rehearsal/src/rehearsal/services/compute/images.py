@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rehearsal.services.compute import catalogue, errors, fingerprints, links
 from rehearsal.services.compute.listing import Resource, page
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, method
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
@@ -138,19 +138,19 @@ def of_reference(cloud: Cloud, value: str, project: str, field: str) -> BootImag
     return by_name(cloud, found.project, found.name)
 
 
-@method("compute.images.get")
+@method("compute.images.get", permission=SIGNED_IN)
 def get(call: Call) -> Resource:
     """Return an image by name."""
     return resource(by_name(call.cloud, call.project, call.params["image"]))
 
 
-@method("compute.images.getFromFamily")
+@method("compute.images.getFromFamily", permission=SIGNED_IN)
 def get_from_family(call: Call) -> Resource:
     """Return the image that a family stands for."""
     return resource(from_family(call.cloud, call.project, call.params["family"]))
 
 
-@method("compute.imageFamilyViews.get")
+@method("compute.imageFamilyViews.get", permission=SIGNED_IN)
 def get_family_view(call: Call) -> dict[str, Any]:
     """Return the image that a family stands for in a zone; the zone `-` is any."""
     if call.params["zone"] != "-":
@@ -158,7 +158,7 @@ def get_family_view(call: Call) -> dict[str, Any]:
     return {"image": resource(from_family(call.cloud, call.project, call.params["family"]))}
 
 
-@method("compute.images.list")
+@method("compute.images.list", permission=SIGNED_IN)
 def list_images(call: Call) -> Resource:
     """List the images of a project; projects without images have an empty list."""
     found = [resource(image) for image in available(call.cloud, call.project)]

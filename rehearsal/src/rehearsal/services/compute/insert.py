@@ -28,7 +28,21 @@ if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
 
-@mutation("compute.instances.insert", "compute.instances.create")
+@mutation(
+    "compute.instances.insert",
+    "compute.instances.create",
+    also=(
+        "compute.disks.create",
+        "compute.disks.setLabels",
+        "compute.instances.setLabels",
+        "compute.instances.setMetadata",
+        "compute.instances.setServiceAccount",
+        "compute.instances.setTags",
+        "compute.subnetworks.use",
+        "compute.subnetworks.useExternalIp",
+        "iam.serviceAccounts.actAs",
+    ),
+)
 def insert(call: Call) -> dict[str, Any]:
     """Create and start a VM."""
     cloud, project, zone, body = call.cloud, call.project, catalogue.zone_of(call), call.body

@@ -20,8 +20,10 @@ Handler = Callable[[Call], dict[str, Any]]
 _one_at_a_time = threading.Lock()
 
 
-def mutation(method_id: str, permission: str, *more: str) -> Callable[[Handler], Handler]:
-    """Register a handler that answers with an operation; `more` are permissions that Google asks for beside the first.
+def mutation(method_id: str, permission: str, *more: str, also: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
+    """Register a handler that answers with an operation.
+
+    `more` are permissions that Google asks for beside the first, `also` those that the handler asks for itself.
 
     A second call with the same `requestId`, for the same method and resource within an hour, changes nothing and gets
     the operation of the first. Raises ApiError 400 for a `requestId` that is no UUID.
@@ -46,7 +48,7 @@ def mutation(method_id: str, permission: str, *more: str) -> Callable[[Handler],
                 call.cloud.store.put(KIND, key, entry)
                 return operation
 
-        method(method_id, permission=permission)(once)
+        method(method_id, permission=permission, also=(*more, *also))(once)
         return once
 
     return register

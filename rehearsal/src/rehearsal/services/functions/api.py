@@ -10,7 +10,7 @@ from rehearsal.services.functions import deploy, operations, records, runtimes
 from rehearsal.services.functions.names import REGIONS, FunctionName, check_id, check_region, from_key, from_resource
 from rehearsal.services.functions.operations import Operation
 from rehearsal.services.iam.resources import granted, may_act_as, project_of
-from rehearsal.wire.calls import Call, method, raw_route
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method, raw_route
 
 L = "cloudfunctions.projects.locations."
 P = "cloudfunctions.functions."
@@ -24,7 +24,11 @@ def _check_deployer(call: Call, wanted: dict[str, Any], name: FunctionName) -> N
     may_act_as(call, wanted["serviceConfig"]["serviceAccountEmail"], name.project)
 
 
-@method(L + "functions.create", permission=P + "create")
+@method(
+    "cloudfunctions.projects.locations.functions.create",
+    permission="cloudfunctions.functions.create",
+    also=("iam.serviceAccounts.actAs",),
+)
 def create(call: Call) -> dict[str, Any]:
     """Create a function; that the name is taken comes out of the operation, as Google documents it."""
     region = call.params["parent"].split("/")[3]
@@ -46,7 +50,11 @@ def create(call: Call) -> dict[str, Any]:
     return operation.as_resource()
 
 
-@method(L + "functions.patch", permission=P + "update")
+@method(
+    "cloudfunctions.projects.locations.functions.patch",
+    permission="cloudfunctions.functions.update",
+    also=("iam.serviceAccounts.actAs",),
+)
 def patch(call: Call) -> dict[str, Any]:
     """Update a function: a new revision with what the mask names, which replaces the old one once it is ready."""
     name = from_resource(call, call.params["name"])
@@ -88,14 +96,14 @@ def _check_idle(name: FunctionName, record: records.Record) -> None:
         )
 
 
-@method(L + "functions.get", permission=P + "get")
+@method("cloudfunctions.projects.locations.functions.get", permission="cloudfunctions.functions.get")
 def get(call: Call) -> dict[str, Any]:
     """Return one function."""
     resource: dict[str, Any] = records.require(call, from_resource(call, call.params["name"]))["resource"]
     return resource
 
 
-@method(L + "functions.list", permission=P + "list")
+@method("cloudfunctions.projects.locations.functions.list", permission="cloudfunctions.functions.list")
 def list_functions(call: Call) -> dict[str, Any]:
     """Return the functions of a region, or of all (`-`), on one page."""
     _, _, _, region = call.params["parent"].split("/")
@@ -110,7 +118,7 @@ def list_functions(call: Call) -> dict[str, Any]:
     return {"functions": found} if found else {}
 
 
-@method(L + "functions.delete", permission=P + "delete")
+@method("cloudfunctions.projects.locations.functions.delete", permission="cloudfunctions.functions.delete")
 def delete(call: Call) -> dict[str, Any]:
     """Delete a function with its service, its instances and its policies."""
     name = from_resource(call, call.params["name"])
@@ -125,7 +133,7 @@ def delete(call: Call) -> dict[str, Any]:
     return operation.as_resource()
 
 
-@method(L + "functions.getIamPolicy", permission=P + "getIamPolicy")
+@method("cloudfunctions.projects.locations.functions.getIamPolicy", permission="cloudfunctions.functions.getIamPolicy")
 def get_policy(call: Call) -> dict[str, Any]:
     """Return who may administer the function. Who may call it says the Cloud Run service's policy."""
     name = from_resource(call, call.params["resource"])
@@ -133,7 +141,7 @@ def get_policy(call: Call) -> dict[str, Any]:
     return call.cloud.identity.get_policy(name.resource)
 
 
-@method(L + "functions.setIamPolicy", permission=P + "setIamPolicy")
+@method("cloudfunctions.projects.locations.functions.setIamPolicy", permission="cloudfunctions.functions.setIamPolicy")
 def set_policy(call: Call) -> dict[str, Any]:
     """Replace the function's policy."""
     name = from_resource(call, call.params["resource"])
@@ -141,21 +149,21 @@ def set_policy(call: Call) -> dict[str, Any]:
     return call.cloud.identity.set_policy(name.resource, call.body.get("policy", {}))
 
 
-@method(L + "functions.testIamPermissions")
+@method("cloudfunctions.projects.locations.functions.testIamPermissions", permission=SIGNED_IN)
 def test_permissions(call: Call) -> dict[str, Any]:
     """Return which permissions the caller holds on the function."""
     name = from_resource(call, call.params["resource"])
     return granted(call, name.project, name.resource)
 
 
-@method(L + "runtimes.list", permission="cloudfunctions.runtimes.list")
+@method("cloudfunctions.projects.locations.runtimes.list", permission="cloudfunctions.runtimes.list")
 def list_runtimes(call: Call) -> dict[str, Any]:
     """Return the runtimes, with their end-of-life dates."""
     check_region(call.params["parent"].split("/")[3])
     return {"runtimes": [runtimes.as_resource(runtime) for runtime in runtimes.RUNTIMES]}
 
 
-@method(L + "list", permission="cloudfunctions.locations.list")
+@method("cloudfunctions.projects.locations.list", permission="cloudfunctions.locations.list")
 def list_locations(call: Call) -> dict[str, Any]:
     """Return the regions in which functions can be deployed."""
     project = call.cloud.identity.require_project(call.project)["projectId"]
@@ -170,6 +178,7 @@ def list_locations(call: Call) -> dict[str, Any]:
     "GET",
     r"/v1/projects/(?P<project>[^/]+)/locations",
     method_id="cloudfunctions.v1.projects.locations.list",
+    permission=CheckedInside("cloudfunctions.locations.list"),
 )
 def list_first_generation_locations(call: Call) -> dict[str, Any]:
     """Return the regions again: both generations have the same."""
@@ -182,6 +191,7 @@ def list_first_generation_locations(call: Call) -> dict[str, Any]:
     "GET",
     r"/v1/projects/(?P<project>[^/]+)/locations/[^/]+/functions",
     method_id="cloudfunctions.v1.projects.locations.functions.list",
+    permission=CheckedInside("cloudfunctions.functions.list"),
 )
 def list_first_generation(call: Call) -> dict[str, Any]:
     """Return no function: there are none of the first generation."""

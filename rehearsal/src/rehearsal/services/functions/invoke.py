@@ -18,8 +18,8 @@ from rehearsal.errors import ApiError
 from rehearsal.services.functions import instances, records
 from rehearsal.services.functions.instances import PORT, Instance
 from rehearsal.services.functions.names import FunctionName, from_key
-from rehearsal.services.iam.identity import GCLOUD_CLIENT_ID
-from rehearsal.wire.calls import Call, raw_route
+from rehearsal.services.iam.identity import GCLOUD_CLIENT_ID, Caller
+from rehearsal.wire.calls import PUBLIC, Call, raw_route
 
 MAX_BYTES = 32 * 2**20
 # How long a request waits for an instance that starts, and for one that is free.
@@ -51,7 +51,7 @@ def find(call: Call) -> tuple[FunctionName, records.Record, str] | None:
 
     The path is undecoded, with the query, as the function will see it.
     """
-    path, _, query = call.request.headers.get("X-Rehearsal-Target", call.request.full_path).partition("?")
+    path, _, query = call.target.partition("?")
     older = call.host.endswith(".cloudfunctions.net")
     for key, record in call.cloud.store.list(records.KIND):
         name = from_key(key)
@@ -67,7 +67,14 @@ def find(call: Call) -> tuple[FunctionName, records.Record, str] | None:
     return None
 
 
-@raw_route(r".*\.(run\.app|cloudfunctions\.net)", None, r"(?s).*", method_id="functions.invoke", public=True)
+@raw_route(
+    r".*\.(run\.app|cloudfunctions\.net)",
+    None,
+    r"(?s).*",
+    method_id="functions.invoke",
+    permission=PUBLIC,
+    also=("run.routes.invoke",),
+)
 def invoke(call: Call) -> Response:
     """Answer a request to a function's address."""
     found = find(call)
@@ -106,7 +113,7 @@ def _refusal(call: Call, name: FunctionName, record: records.Record) -> Response
         challenge = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
         text = f"Your client does not have permission to the requested URL <code>{path}</code>."
         return _page(401, "Unauthorized", "Unauthorized", text, WWW_Authenticate=challenge)
-    call.principal = str(claims.get("email", ""))
+    call.caller = Caller(str(claims.get("email", "")), None)
     if not identity.may(call.principal, "run.routes.invoke", name.project, name.service):
         challenge = 'Bearer error="insufficient_scope" error_description="The caller may not invoke this service"'
         return _page(403, "Forbidden", "Forbidden", forbidden, WWW_Authenticate=challenge)

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response
 from rehearsal.errors import ApiError
 from rehearsal.services.functions.names import check_region, from_resource
 from rehearsal.services.iam import refusals
-from rehearsal.wire.calls import Call, method, raw_route
+from rehearsal.wire.calls import PUBLIC, Call, method, raw_route
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
@@ -62,8 +62,7 @@ def _keep(cloud: Cloud, data: bytes) -> str:
 
 
 @method(
-    "cloudfunctions.projects.locations.functions.generateUploadUrl",
-    permission="cloudfunctions.functions.sourceCodeSet",
+    "cloudfunctions.projects.locations.functions.generateUploadUrl", permission="cloudfunctions.functions.sourceCodeSet"
 )
 def generate_upload_url(call: Call) -> dict[str, Any]:
     """Return a URL that takes one archive within half an hour, and where the archive will then be."""
@@ -98,7 +97,11 @@ def _signature_holds(call: Call, document: dict[str, Any] | None) -> bool:
 
 
 @raw_route(
-    HOST, "PUT", rf"/(?P<bucket>{UPLOAD_BUCKET})/(?P<object>[^/]+)", method_id="cloudfunctions.upload", public=True
+    HOST,
+    "PUT",
+    rf"/(?P<bucket>{UPLOAD_BUCKET})/(?P<object>[^/]+)",
+    method_id="cloudfunctions.upload",
+    permission=PUBLIC,
 )
 def upload(call: Call) -> Response:
     """Take an archive; the URL's signature is the permission, and covers the content type."""
@@ -135,7 +138,7 @@ def generate_download_url(call: Call) -> dict[str, Any]:
 
 
 @raw_route(
-    HOST, "GET", rf"/(?P<bucket>{SOURCE_BUCKET})/(?P<object>.+)", method_id="cloudfunctions.download", public=True
+    HOST, "GET", rf"/(?P<bucket>{SOURCE_BUCKET})/(?P<object>.+)", method_id="cloudfunctions.download", permission=PUBLIC
 )
 def download(call: Call) -> Response:
     """Hand out a deployed archive; the URL's signature is the permission."""

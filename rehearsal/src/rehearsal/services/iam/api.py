@@ -12,7 +12,7 @@ from rehearsal.errors import ApiError
 from rehearsal.services.iam import keys
 from rehearsal.services.iam.accounts import Account
 from rehearsal.services.iam.resources import account_named, granted, project_of
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 ACCOUNT_ID = re.compile(r"[a-z]([a-z0-9-]{4,28}[a-z0-9])")
 A = "iam.projects.serviceAccounts."
@@ -36,7 +36,7 @@ def _answer(call: Call, account: Account) -> dict[str, Any]:
     return answer | {name: account[name] for name in optional if account.get(name)}
 
 
-@method(A + "create")
+@method("iam.projects.serviceAccounts.create", permission=CheckedInside("iam.serviceAccounts.create"))
 def create(call: Call) -> dict[str, Any]:
     """Create a service account."""
     project = project_of(call, call.params["name"].split("/")[1])
@@ -59,13 +59,13 @@ def create(call: Call) -> dict[str, Any]:
     return _answer(call, account)
 
 
-@method(A + "get")
+@method("iam.projects.serviceAccounts.get", permission=CheckedInside("iam.serviceAccounts.get"))
 def get(call: Call) -> dict[str, Any]:
     """Describe a service account."""
     return _answer(call, account_named(call, call.params["name"], P + "get"))
 
 
-@method(A + "list")
+@method("iam.projects.serviceAccounts.list", permission=CheckedInside("iam.serviceAccounts.list"))
 def list_accounts(call: Call) -> dict[str, Any]:
     """List the project's service accounts, on one page."""
     project = project_of(call, call.params["name"].split("/")[1])
@@ -74,7 +74,7 @@ def list_accounts(call: Call) -> dict[str, Any]:
     return {"accounts": found} if found else {}
 
 
-@method(A + "delete")
+@method("iam.projects.serviceAccounts.delete", permission=CheckedInside("iam.serviceAccounts.delete"))
 def delete(call: Call) -> dict[str, Any]:
     """Delete a service account."""
     account = account_named(call, call.params["name"], P + "delete")
@@ -82,7 +82,7 @@ def delete(call: Call) -> dict[str, Any]:
     return {}
 
 
-@method(A + "undelete")
+@method("iam.projects.serviceAccounts.undelete", permission=CheckedInside("iam.serviceAccounts.undelete"))
 def undelete(call: Call) -> dict[str, Any]:
     """Bring a deleted service account back, by its unique id."""
     _, project_name, _, unique_id = call.params["name"].split("/")
@@ -95,7 +95,7 @@ def undelete(call: Call) -> dict[str, Any]:
     return {"restoredAccount": _answer(call, account)}
 
 
-@method(A + "patch")
+@method("iam.projects.serviceAccounts.patch", permission=CheckedInside("iam.serviceAccounts.update"))
 def patch(call: Call) -> dict[str, Any]:
     """Change display name and description, as the update mask says."""
     account = account_named(call, call.params["name"], P + "update")
@@ -112,7 +112,7 @@ def patch(call: Call) -> dict[str, Any]:
     return _answer(call, call.cloud.identity.accounts.update(account["email"], **changes))
 
 
-@method(A + "update")
+@method("iam.projects.serviceAccounts.update", permission=CheckedInside("iam.serviceAccounts.update"))
 def update(call: Call) -> dict[str, Any]:
     """Change the display name (the older way)."""
     account = account_named(call, call.params["name"], P + "update")
@@ -120,7 +120,11 @@ def update(call: Call) -> dict[str, Any]:
     return _answer(call, call.cloud.identity.accounts.update(account["email"], **changes))
 
 
-@method(A + "enable", A + "disable")
+@method(
+    "iam.projects.serviceAccounts.enable",
+    "iam.projects.serviceAccounts.disable",
+    permission=CheckedInside("iam.serviceAccounts.disable", "iam.serviceAccounts.enable"),
+)
 def set_enabled(call: Call) -> dict[str, Any]:
     """Enable or disable a service account."""
     verb = call.method_id.rsplit(".", 1)[1]
@@ -129,21 +133,21 @@ def set_enabled(call: Call) -> dict[str, Any]:
     return {}
 
 
-@method(A + "getIamPolicy")
+@method("iam.projects.serviceAccounts.getIamPolicy", permission=CheckedInside("iam.serviceAccounts.getIamPolicy"))
 def get_policy(call: Call) -> dict[str, Any]:
     """Who may use and administer the account."""
     account = account_named(call, call.params["resource"], P + "getIamPolicy")
     return call.cloud.identity.get_policy(f"serviceAccounts/{account['email']}")
 
 
-@method(A + "setIamPolicy")
+@method("iam.projects.serviceAccounts.setIamPolicy", permission=CheckedInside("iam.serviceAccounts.setIamPolicy"))
 def set_policy(call: Call) -> dict[str, Any]:
     """Replace the account's policy."""
     account = account_named(call, call.params["resource"], P + "setIamPolicy")
     return call.cloud.identity.set_policy(f"serviceAccounts/{account['email']}", call.body.get("policy", {}))
 
 
-@method(A + "testIamPermissions")
+@method("iam.projects.serviceAccounts.testIamPermissions", permission=SIGNED_IN)
 def test_permissions(call: Call) -> dict[str, Any]:
     """Which permissions the caller holds on the account."""
     account = call.cloud.identity.accounts.find(call.params["resource"])
@@ -167,7 +171,7 @@ def _key_answer(name: str, document: dict[str, Any]) -> dict[str, Any]:
     return answer | ({"disabled": True} if document.get("disabled") else {})
 
 
-@method(A + "keys.create")
+@method("iam.projects.serviceAccounts.keys.create", permission=CheckedInside("iam.serviceAccountKeys.create"))
 def create_key(call: Call) -> dict[str, Any]:
     """Make a user-managed key; the answer is the only time that its private half is shown."""
     account = account_named(call, call.params["name"], "iam.serviceAccountKeys.create")
@@ -182,7 +186,7 @@ def create_key(call: Call) -> dict[str, Any]:
     return answer | {"privateKeyType": "TYPE_GOOGLE_CREDENTIALS_FILE", "privateKeyData": data}
 
 
-@method(A + "keys.list")
+@method("iam.projects.serviceAccounts.keys.list", permission=CheckedInside("iam.serviceAccountKeys.list"))
 def list_keys(call: Call) -> dict[str, Any]:
     """List the account's keys, optionally of the given types."""
     account = account_named(call, call.params["name"], "iam.serviceAccountKeys.list")
@@ -203,7 +207,7 @@ def _key_named(call: Call, permission: str) -> tuple[Account, str, dict[str, Any
     return account, key_id, document
 
 
-@method(A + "keys.get")
+@method("iam.projects.serviceAccounts.keys.get", permission=CheckedInside("iam.serviceAccountKeys.get"))
 def get_key(call: Call) -> dict[str, Any]:
     """Describe a key, with its certificate where asked for."""
     account, key_id, document = _key_named(call, "iam.serviceAccountKeys.get")
@@ -213,7 +217,7 @@ def get_key(call: Call) -> dict[str, Any]:
     return answer
 
 
-@method(A + "keys.delete")
+@method("iam.projects.serviceAccounts.keys.delete", permission=CheckedInside("iam.serviceAccountKeys.delete"))
 def delete_key(call: Call) -> dict[str, Any]:
     """Delete a user-managed key: what it signed is no longer accepted."""
     account, key_id, document = _key_named(call, "iam.serviceAccountKeys.delete")
@@ -223,7 +227,11 @@ def delete_key(call: Call) -> dict[str, Any]:
     return {}
 
 
-@method(A + "keys.enable", A + "keys.disable")
+@method(
+    "iam.projects.serviceAccounts.keys.enable",
+    "iam.projects.serviceAccounts.keys.disable",
+    permission=CheckedInside("iam.serviceAccountKeys.disable", "iam.serviceAccountKeys.enable"),
+)
 def set_key_enabled(call: Call) -> dict[str, Any]:
     """Enable or disable a user-managed key."""
     verb = call.method_id.rsplit(".", 1)[1]

@@ -13,13 +13,16 @@ from rehearsal.errors import ApiError
 from rehearsal.services.iam import keys
 from rehearsal.services.iam.accounts import timestamp
 from rehearsal.services.iam.resources import account_named
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 A = "iamcredentials.projects.serviceAccounts."
 MAX_LIFETIME = 3600
 
 
-@method(A + "generateAccessToken")
+@method(
+    "iamcredentials.projects.serviceAccounts.generateAccessToken",
+    permission=CheckedInside("iam.serviceAccounts.getAccessToken"),
+)
 def generate_access_token(call: Call) -> dict[str, Any]:
     """Return an access token for another account."""
     account = account_named(call, call.params["name"], "iam.serviceAccounts.getAccessToken")
@@ -41,7 +44,10 @@ def _seconds(duration: str) -> int:
     return seconds
 
 
-@method(A + "generateIdToken")
+@method(
+    "iamcredentials.projects.serviceAccounts.generateIdToken",
+    permission=CheckedInside("iam.serviceAccounts.getOpenIdToken"),
+)
 def generate_id_token(call: Call) -> dict[str, Any]:
     """Return an ID token for another account."""
     account = account_named(call, call.params["name"], "iam.serviceAccounts.getOpenIdToken")
@@ -53,7 +59,11 @@ def generate_id_token(call: Call) -> dict[str, Any]:
     return {"token": tokens.issue_id(account["email"], audience, unique_id=account["uniqueId"], include_email=include)}
 
 
-@method(A + "signBlob", "iam.projects.serviceAccounts.signBlob")
+@method(
+    "iamcredentials.projects.serviceAccounts.signBlob",
+    "iam.projects.serviceAccounts.signBlob",
+    permission=CheckedInside("iam.serviceAccounts.signBlob"),
+)
 def sign_blob(call: Call) -> dict[str, Any]:
     """Sign bytes with the account's Google-managed key."""
     account = account_named(call, call.params["name"], "iam.serviceAccounts.signBlob")
@@ -67,7 +77,11 @@ def sign_blob(call: Call) -> dict[str, Any]:
     return {"keyId": key_id, "signedBlob" if newer else "signature": signature}
 
 
-@method(A + "signJwt", "iam.projects.serviceAccounts.signJwt")
+@method(
+    "iamcredentials.projects.serviceAccounts.signJwt",
+    "iam.projects.serviceAccounts.signJwt",
+    permission=CheckedInside("iam.serviceAccounts.signJwt"),
+)
 def sign_jwt(call: Call) -> dict[str, Any]:
     """Sign a set of claims with the account's Google-managed key."""
     account = account_named(call, call.params["name"], "iam.serviceAccounts.signJwt")
@@ -79,7 +93,7 @@ def sign_jwt(call: Call) -> dict[str, Any]:
     return {"keyId": key_id, "signedJwt": keys.signed_jwt(key_id, private, claims)}
 
 
-@method(A + "getAllowedLocations")
+@method("iamcredentials.projects.serviceAccounts.getAllowedLocations", permission=SIGNED_IN)
 def allowed_locations(call: Call) -> dict[str, Any]:
     """Where the account may be used: everywhere, as for an account without a regional access boundary."""
     return {"locations": [], "encodedLocations": "0x0"}

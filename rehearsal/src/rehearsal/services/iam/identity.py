@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,6 @@ from rehearsal.store import Store
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 FOREIGN_PROJECT, FOREIGN_NUMBER = "foreign-project", "915520374416"
 FOREIGN_OWNER = "owner@example.com"
-CALLER = "rehearsal.caller"
 # gcloud's OAuth client: Cloud Run accepts ID tokens made for it, https://cloud.google.com/run/docs/authenticating/developers.
 GCLOUD_CLIENT_ID = "32555940559.apps.googleusercontent.com"
 
@@ -35,6 +37,20 @@ class Caller:
 
     email: str
     scopes: tuple[str, ...] | None
+
+
+_checked: ContextVar[tuple[str | None, set[str]]] = ContextVar("checked", default=(None, set()))
+
+
+@contextmanager
+def checks_of(principal: str) -> Iterator[set[str]]:
+    """Collect the permissions that are checked for `principal` while a request of theirs is handled."""
+    checked: set[str] = set()
+    token = _checked.set((principal, checked))
+    try:
+        yield checked
+    finally:
+        _checked.reset(token)
 
 
 class Identity:
@@ -147,27 +163,21 @@ class Identity:
 
     # Each request
 
-    def authenticate(self, request: Request, *, required: bool = True) -> str:
-        """E-mail of the caller; ApiError 401 when the credential is missing or not acceptable.
-
-        With `required=False` a request without any credential answers "" (a public object may be read so).
-        """
+    def authenticate(self, request: Request) -> Caller:
+        """Return who calls; ApiError 401 when the credential is missing or not acceptable."""
         host = _host(request)
         header = request.headers.get("Authorization", "")
         if not header:
             header = f"Bearer {request.args['access_token']}" if "access_token" in request.args else ""
         if not header:
-            if required:
-                raise refusals.missing_credentials(host)
-            return ""
+            raise refusals.missing_credentials(host)
         scheme, _, token = header.partition(" ")
         if scheme.lower() not in ("bearer", "oauth"):
             raise refusals.invalid_credentials(host)
         caller = self._caller(token.strip(), host)
         if self._is_gone(caller.email):
             raise refusals.invalid_credentials(host, "ACCOUNT_STATE_INVALID")
-        request.environ[CALLER] = caller
-        return caller.email
+        return caller
 
     def _is_gone(self, email: str) -> bool:
         return email.endswith(".gserviceaccount.com") and self.accounts.usable(email) is None
@@ -189,16 +199,16 @@ class Identity:
             raise refusals.invalid_credentials(host)
         return Caller(claims["iss"], None)
 
-    def check_scopes(self, request: Request, accepted: list[str] | tuple[str, ...]) -> None:
-        """Raise ApiError 403 when the authenticated request's token carries none of the `accepted` scopes.
+    @staticmethod
+    def check_scopes(caller: Caller, accepted: list[str] | tuple[str, ...], host: str) -> None:
+        """Raise ApiError 403 when the caller's token carries none of the `accepted` scopes.
 
         `accepted` is the method's own list, as the discovery document gives it; empty means that the method needs none.
         """
-        caller = request.environ.get(CALLER)
-        if not isinstance(caller, Caller) or caller.scopes is None or not accepted or CLOUD_PLATFORM in caller.scopes:
+        if caller.scopes is None or not accepted or CLOUD_PLATFORM in caller.scopes:
             return
         if not set(accepted) & set(caller.scopes):
-            raise refusals.insufficient_scopes(_host(request))
+            raise refusals.insufficient_scopes(host)
 
     def authorize(self, principal: str, permission: str, project: str, resource: str = "") -> None:
         """Raise ApiError 403 unless `principal` holds `permission` on the resource or its project."""
@@ -206,7 +216,10 @@ class Identity:
             raise refusals.denied(principal, permission, project, resource)
 
     def may(self, principal: str, permission: str, project: str, resource: str = "") -> bool:
-        """As `allowed`, for a decision on a request: it is counted (see `usage`)."""
+        """As `allowed`, for a decision on a request: it is counted (see `usage`), and seen by `checks_of`."""
+        asking, checked = _checked.get()
+        if principal == asking:
+            checked.add(permission)
         granted = self.allowed(principal, permission, project, resource)
         usage.count(self.store, principal, permission, granted)
         return granted

@@ -11,26 +11,8 @@ from rehearsal.wire.calls import REGISTRY
 
 # They exist, but only an organisation's custom roles may carry them.
 ORGANISATION_ONLY = frozenset({"resourcemanager.projects.list", "resourcemanager.projects.create"})
-# Checked inside handlers, so that no registration names them.
-INLINE = frozenset(
-    {
-        "cloudfunctions.functions.call",
-        "compute.disks.create",
-        "compute.disks.setLabels",
-        "compute.networks.updatePolicy",
-        "compute.subnetworks.use",
-        "compute.subnetworks.useExternalIp",
-        "iam.roles.create",
-        "iam.roles.delete",
-        "iam.roles.undelete",
-        "iam.roles.update",
-        "orgpolicy.policy.get",
-        "run.services.delete",
-        "run.services.setIamPolicy",
-        "serviceusage.services.disable",
-        "serviceusage.services.enable",
-    }
-)
+# They exist on Google, and nothing here asks for them.
+UNCHECKED = frozenset({"cloudfunctions.functions.call", "run.services.delete"})
 
 
 def check_permissions(permissions: list[str]) -> None:
@@ -44,5 +26,4 @@ def check_permissions(permissions: list[str]) -> None:
 def known_permissions() -> frozenset[str]:
     """Return every permission that is checked here or that a predefined role names."""
     named = {name for row in roles.table().values() for name in row.get("includedPermissions", ()) if "*" not in name}
-    registered = [*REGISTRY.methods.values(), *(route.implementation for route in REGISTRY.raw)]
-    return INLINE | named | {implementation.permission for implementation in registered if implementation.permission}
+    return UNCHECKED | named | frozenset(name for found in REGISTRY.implementations() for name in found.permissions)

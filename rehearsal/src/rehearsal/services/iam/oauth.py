@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from rehearsal.errors import ApiError
 from rehearsal.services.iam import keys
 from rehearsal.services.iam.tokens import TokenError
-from rehearsal.wire.calls import Call, raw_route
+from rehearsal.wire.calls import PUBLIC, SIGNED_IN, Call, raw_route
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_AUDIENCES = (
@@ -41,8 +41,8 @@ def _refused(error: str, description: str, status: int = 400) -> Response:
     return _json({"error": error, "error_description": description}, status)
 
 
-@raw_route(r"oauth2\.googleapis\.com", "POST", r"/token", method_id="oauth2.token", public=True)
-@raw_route(r"www\.googleapis\.com", "POST", r"/oauth2/v[34]/token", method_id="oauth2.token", public=True)
+@raw_route(r"oauth2\.googleapis\.com", "POST", r"/token", method_id="oauth2.token", permission=PUBLIC)
+@raw_route(r"www\.googleapis\.com", "POST", r"/oauth2/v[34]/token", method_id="oauth2.token", permission=PUBLIC)
 def token(call: Call) -> Response:
     """Exchange a JWT signed with a service account's key for an access token or (claim target_audience) an ID token."""
     form = call.request.form
@@ -66,15 +66,15 @@ def token(call: Call) -> Response:
     return _json(identity.access_token(email, scopes))
 
 
-@raw_route(r"oauth2\.googleapis\.com", "POST", r"/revoke", method_id="oauth2.revoke", public=True)
+@raw_route(r"oauth2\.googleapis\.com", "POST", r"/revoke", method_id="oauth2.revoke", permission=PUBLIC)
 def revoke(call: Call) -> Response:
     """Make an access token invalid."""
     known = call.cloud.identity.tokens.revoke(call.request.values.get("token", ""))
     return _json({}) if known else _refused("invalid_token", "Token expired or revoked")
 
 
-@raw_route(r"oauth2\.googleapis\.com", None, r"/tokeninfo", method_id="oauth2.tokeninfo", public=True)
-@raw_route(r"www\.googleapis\.com", None, r"/oauth2/v[123]/tokeninfo", method_id="oauth2.tokeninfo", public=True)
+@raw_route(r"oauth2\.googleapis\.com", None, r"/tokeninfo", method_id="oauth2.tokeninfo", permission=PUBLIC)
+@raw_route(r"www\.googleapis\.com", None, r"/oauth2/v[123]/tokeninfo", method_id="oauth2.tokeninfo", permission=PUBLIC)
 def tokeninfo(call: Call) -> Response:
     """Return what a token says: whose, for what, how long still."""
     identity, values = call.cloud.identity, call.request.values
@@ -99,8 +99,12 @@ def tokeninfo(call: Call) -> Response:
     return _json(document)
 
 
-@raw_route(r"openidconnect\.googleapis\.com", None, r"/v1/userinfo", method_id="oauth2.userinfo.get")
-@raw_route(r"www\.googleapis\.com", None, r"/oauth2/v[123]/userinfo", method_id="oauth2.userinfo.get")
+@raw_route(
+    r"openidconnect\.googleapis\.com", None, r"/v1/userinfo", method_id="oauth2.userinfo.get", permission=SIGNED_IN
+)
+@raw_route(
+    r"www\.googleapis\.com", None, r"/oauth2/v[123]/userinfo", method_id="oauth2.userinfo.get", permission=SIGNED_IN
+)
 def userinfo(call: Call) -> Response:
     """Who the caller is."""
     account = call.cloud.identity.accounts.find(call.principal)
@@ -108,13 +112,13 @@ def userinfo(call: Call) -> Response:
     return _json({"id": unique, "sub": unique, "email": call.principal, "email_verified": True, "verified_email": True})
 
 
-@raw_route(r"www\.googleapis\.com", "GET", r"/oauth2/v1/certs", method_id="oauth2.certs", public=True)
+@raw_route(r"www\.googleapis\.com", "GET", r"/oauth2/v1/certs", method_id="oauth2.certs", permission=PUBLIC)
 def certificates(call: Call) -> Response:
     """Certificates of the keys that ID tokens are signed with, by key id."""
     return _json(call.cloud.identity.tokens.issuer_certificates(), max_age=3600)
 
 
-@raw_route(r"www\.googleapis\.com", "GET", r"/oauth2/v[23]/certs", method_id="oauth2.certs", public=True)
+@raw_route(r"www\.googleapis\.com", "GET", r"/oauth2/v[23]/certs", method_id="oauth2.certs", permission=PUBLIC)
 def json_web_keys(call: Call) -> Response:
     """Return the same keys as a JSON web key set."""
     known = call.cloud.identity.tokens.issuer_certificates()
@@ -135,7 +139,7 @@ def _account_keys(call: Call) -> dict[str, str]:
     "GET",
     r"/robot/v1/metadata/x509/(?P<email>[^/]+)",
     method_id="oauth2.accountCerts",
-    public=True,
+    permission=PUBLIC,
 )
 def account_certificates(call: Call) -> Response:
     """Certificates of one service account's keys, by key id."""
@@ -147,7 +151,7 @@ def account_certificates(call: Call) -> Response:
     "GET",
     r"/(?:service_accounts/v1|robot/v1/metadata)/jwk/(?P<email>[^/]+)",
     method_id="oauth2.accountCerts",
-    public=True,
+    permission=PUBLIC,
 )
 def account_json_web_keys(call: Call) -> Response:
     """One service account's public keys as a JSON web key set."""

@@ -10,7 +10,7 @@ from rehearsal.services.iam.custom_roles import ROLE_ID, STAGES, Role
 from rehearsal.services.iam.known_permissions import ORGANISATION_ONLY, check_permissions, known_permissions
 from rehearsal.services.iam.policies import decoded
 from rehearsal.services.iam.resources import project_of
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import Call, CheckedInside, method
 
 R = "iam.projects.roles."
 PROJECTS = "//cloudresourcemanager.googleapis.com/projects/"
@@ -48,7 +48,7 @@ def _checked(wanted: Role) -> Role:
     return wanted
 
 
-@method(R + "create")
+@method("iam.projects.roles.create", permission=CheckedInside("iam.roles.create"))
 def create(call: Call) -> dict[str, Any]:
     """Create a custom role."""
     project = _project(call, call.params["parent"] + "/", "iam.roles.create")
@@ -72,14 +72,14 @@ def create(call: Call) -> dict[str, Any]:
         return custom.put(name, {"stage": "ALPHA"} | _checked(wanted))
 
 
-@method(R + "get")
+@method("iam.projects.roles.get", permission=CheckedInside("iam.roles.get"))
 def get(call: Call) -> dict[str, Any]:
     """Describe a custom role; a deleted one is shown with `deleted`."""
     name, role = _named(call, "iam.roles.get")
     return {"name": name} | role
 
 
-@method(R + "list")
+@method("iam.projects.roles.list", permission=CheckedInside("iam.roles.list"))
 def list_roles(call: Call) -> dict[str, Any]:
     """List the project's custom roles, on one page; permissions only in the view FULL."""
     project = _project(call, call.params["parent"] + "/", "iam.roles.list")
@@ -95,7 +95,7 @@ def _full(call: Call) -> bool:
     return bool(call.params.get("view") == "FULL")
 
 
-@method(R + "patch")
+@method("iam.projects.roles.patch", permission=CheckedInside("iam.roles.update"))
 def patch(call: Call) -> dict[str, Any]:
     """Change what the update mask names, or everything given."""
     name, role = _named(call, "iam.roles.update")
@@ -114,7 +114,7 @@ def patch(call: Call) -> dict[str, Any]:
         return call.cloud.identity.custom_roles.put(name, left | kept)
 
 
-@method(R + "delete")
+@method("iam.projects.roles.delete", permission=CheckedInside("iam.roles.delete"))
 def delete(call: Call) -> dict[str, Any]:
     """Delete a role: bindings to it stay and give nothing."""
     name, role = _named(call, "iam.roles.delete")
@@ -122,7 +122,7 @@ def delete(call: Call) -> dict[str, Any]:
     return call.cloud.identity.custom_roles.put(name, role | {"deleted": True})
 
 
-@method(R + "undelete")
+@method("iam.projects.roles.undelete", permission=CheckedInside("iam.roles.undelete"))
 def undelete(call: Call) -> dict[str, Any]:
     """Bring a deleted role back."""
     name, role = _named(call, "iam.roles.undelete")
@@ -132,7 +132,7 @@ def undelete(call: Call) -> dict[str, Any]:
     return call.cloud.identity.custom_roles.put(name, {key: value for key, value in role.items() if key != "deleted"})
 
 
-@method("iam.permissions.queryTestablePermissions")
+@method("iam.permissions.queryTestablePermissions", permission=CheckedInside("resourcemanager.projects.get"))
 def query_testable_permissions(call: Call) -> dict[str, Any]:
     """List, page by page, what a project's custom role can carry; gcloud asks before it makes one."""
     given = call.body.get("fullResourceName", "")

@@ -9,12 +9,12 @@ from typing import Any
 from rehearsal.errors import ApiError
 from rehearsal.services.functions.deploy import build_log
 from rehearsal.services.iam.resources import project_of
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import Call, CheckedInside, method
 
 BUILD = re.compile(r'resource\.labels\.build_id\s*=\s*"([0-9a-f-]{36})"')
 
 
-@method("logging.entries.list")
+@method("logging.entries.list", permission=CheckedInside("logging.logEntries.list"))
 def list_entries(call: Call) -> dict[str, Any]:
     """Return the lines of the build that the filter names; other logs are not kept here."""
     names = call.body.get("resourceNames") or []

@@ -12,7 +12,7 @@ from typing import Any
 from rehearsal import trouble
 from rehearsal.errors import ApiError
 from rehearsal.services.iam.resources import api_version, granted, project_named
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 P = "cloudresourcemanager.projects."
 REQUIRE_OS_LOGIN = "constraints/compute.requireOsLogin"
@@ -44,14 +44,14 @@ def _visible(call: Call) -> list[dict[str, Any]]:
     return [p for p in identity.accounts.projects() if identity.allowed(call.principal, permission, p["projectId"])]
 
 
-@method(P + "get")
+@method("cloudresourcemanager.projects.get", permission=CheckedInside("resourcemanager.projects.get"))
 def get(call: Call) -> dict[str, Any]:
     """Describe a project."""
     name = call.params.get("projectId") or call.params["name"]
     return _answer(call, project_named(call, name, "resourcemanager.projects.get"))
 
 
-@method(P + "list", P + "search")
+@method("cloudresourcemanager.projects.list", "cloudresourcemanager.projects.search", permission=SIGNED_IN)
 def list_projects(call: Call) -> dict[str, Any]:
     """Return the projects that the caller may see, on one page. A v1 filter `id:X` or `projectId=X` is honoured."""
     if api_version(call) == "v3" and call.method_id == P + "list" and not call.params.get("parent"):
@@ -65,14 +65,14 @@ def list_projects(call: Call) -> dict[str, Any]:
     return {"projects": [_answer(call, p) for p in found]} if found else {}
 
 
-@method(P + "getIamPolicy")
+@method("cloudresourcemanager.projects.getIamPolicy", permission=CheckedInside("resourcemanager.projects.getIamPolicy"))
 def get_policy(call: Call) -> dict[str, Any]:
     """Who holds which role on the project."""
     project = project_named(call, call.params["resource"], "resourcemanager.projects.getIamPolicy")
     return call.cloud.identity.get_policy(f"projects/{project['projectId']}")
 
 
-@method(P + "setIamPolicy")
+@method("cloudresourcemanager.projects.setIamPolicy", permission=CheckedInside("resourcemanager.projects.setIamPolicy"))
 def set_policy(call: Call) -> dict[str, Any]:
     """Replace the project's policy. Google refuses one that leaves the project without an owner."""
     project = project_named(call, call.params["resource"], "resourcemanager.projects.setIamPolicy")
@@ -89,14 +89,14 @@ def set_policy(call: Call) -> dict[str, Any]:
     return call.cloud.identity.set_policy(f"projects/{project['projectId']}", policy)
 
 
-@method(P + "testIamPermissions")
+@method("cloudresourcemanager.projects.testIamPermissions", permission=SIGNED_IN)
 def test_permissions(call: Call) -> dict[str, Any]:
     """Which permissions the caller holds on the project."""
     project = call.cloud.identity.accounts.project(call.params["resource"])
     return granted(call, project["projectId"]) if project else {}
 
 
-@method(P + "getEffectiveOrgPolicy")
+@method("cloudresourcemanager.projects.getEffectiveOrgPolicy", permission=CheckedInside("orgpolicy.policy.get"))
 def get_effective_org_policy(call: Call) -> dict[str, Any]:
     """Return what counts of one constraint: its default, unless `rehearsal trouble` says otherwise."""
     project_named(call, call.params["resource"], "orgpolicy.policy.get")
@@ -105,7 +105,7 @@ def get_effective_org_policy(call: Call) -> dict[str, Any]:
     return {"constraint": constraint, "booleanPolicy": {"enforced": True} if enforced else {}}
 
 
-@method(P + "getAncestry")
+@method("cloudresourcemanager.projects.getAncestry", permission=CheckedInside("resourcemanager.projects.get"))
 def get_ancestry(call: Call) -> dict[str, Any]:
     """Return the project alone: there is no organisation above it."""
     project = project_named(call, call.params["projectId"], "resourcemanager.projects.get")

@@ -14,7 +14,7 @@ from rehearsal.services.functions import records
 from rehearsal.services.functions.instances import PORT
 from rehearsal.services.functions.names import FunctionName, check_region, from_key, from_resource
 from rehearsal.services.iam.resources import api_version, granted
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 S = "run.projects.locations.services."
 P = "run.services."
@@ -158,14 +158,14 @@ def _written(call: Call, name: FunctionName, record: records.Record) -> dict[str
     return _service(call, name, record) if api_version(call) == "v2" else _knative(call, name, record)
 
 
-@method(S + "get")
+@method("run.projects.locations.services.get", permission=CheckedInside("run.services.get"))
 def get(call: Call) -> dict[str, Any]:
     """Return the service beneath a function."""
     name, record = _named(call, "name", P + "get")
     return _written(call, name, record)
 
 
-@method(S + "list")
+@method("run.projects.locations.services.list", permission=CheckedInside("run.services.list"))
 def list_services(call: Call) -> dict[str, Any]:
     """Return the services of a region, or of all (`-`), on one page."""
     region = call.params["parent"].split("/")[3]
@@ -183,7 +183,7 @@ def list_services(call: Call) -> dict[str, Any]:
     return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": found}
 
 
-@method("run.namespaces.services.get")
+@method("run.namespaces.services.get", permission=CheckedInside("run.services.get"))
 def get_in_namespace(call: Call) -> dict[str, Any]:
     """Return a service by project alone: the first region that has one of that name."""
     _, namespace, _, service = call.params["name"].split("/")
@@ -195,21 +195,21 @@ def get_in_namespace(call: Call) -> dict[str, Any]:
     raise ApiError(404, "notFound", f"Resource '{service}' of kind 'SERVICE' in project '{project}' does not exist.")
 
 
-@method(S + "getIamPolicy")
+@method("run.projects.locations.services.getIamPolicy", permission=CheckedInside("run.services.getIamPolicy"))
 def get_policy(call: Call) -> dict[str, Any]:
     """Return who may call and administer the service."""
     name, _ = _named(call, "resource", P + "getIamPolicy")
     return call.cloud.identity.get_policy(name.service)
 
 
-@method(S + "setIamPolicy")
+@method("run.projects.locations.services.setIamPolicy", permission=CheckedInside("run.services.setIamPolicy"))
 def set_policy(call: Call) -> dict[str, Any]:
     """Replace the service's policy; `allUsers` with roles/run.invoker makes the function public."""
     name, _ = _named(call, "resource", P + "setIamPolicy")
     return call.cloud.identity.set_policy(name.service, call.body.get("policy", {}))
 
 
-@method(S + "testIamPermissions")
+@method("run.projects.locations.services.testIamPermissions", permission=SIGNED_IN)
 def test_permissions(call: Call) -> dict[str, Any]:
     """Return which permissions the caller holds on the service."""
     name = from_resource(call, call.params["resource"])

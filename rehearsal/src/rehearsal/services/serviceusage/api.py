@@ -11,7 +11,7 @@ from rehearsal.errors import ApiError
 from rehearsal.services.iam import refusals
 from rehearsal.services.iam.resources import project_named
 from rehearsal.services.serviceusage.services import BILLED, TITLES
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import Call, CheckedInside, method
 
 S = "serviceusage.services."
 TYPE = "type.googleapis.com/google.api.serviceusage.v1."
@@ -66,7 +66,7 @@ def _done(call: Call, response: dict[str, Any]) -> dict[str, Any]:
     return operation
 
 
-@method(S + "get")
+@method("serviceusage.services.get", permission=CheckedInside("serviceusage.services.get"))
 def get(call: Call) -> dict[str, Any]:
     """Whether one service is enabled."""
     parent, _, service = call.params["name"].partition("/services/")
@@ -75,7 +75,7 @@ def get(call: Call) -> dict[str, Any]:
     return _answer(call, project, service)
 
 
-@method(S + "list")
+@method("serviceusage.services.list", permission=CheckedInside("serviceusage.services.list"))
 def list_services(call: Call) -> dict[str, Any]:
     """All services, or by filter `state:ENABLED` / `state:DISABLED`, on one page."""
     project = project_named(call, call.params["parent"], "serviceusage.services.list")
@@ -89,7 +89,7 @@ def list_services(call: Call) -> dict[str, Any]:
     return {"services": found} if found else {}
 
 
-@method(S + "batchGet")
+@method("serviceusage.services.batchGet", permission=CheckedInside("serviceusage.services.get"))
 def batch_get(call: Call) -> dict[str, Any]:
     """Return the state of several services."""
     project = project_named(call, call.params["parent"], "serviceusage.services.get")
@@ -99,7 +99,7 @@ def batch_get(call: Call) -> dict[str, Any]:
     return {"services": [_answer(call, project, name) for name in short]}
 
 
-@method(S + "enable")
+@method("serviceusage.services.enable", permission=CheckedInside("serviceusage.services.enable"))
 def enable(call: Call) -> dict[str, Any]:
     """Enable one service; at once, where Google takes up to some minutes."""
     parent, _, service = call.params["name"].partition("/services/")
@@ -110,7 +110,7 @@ def enable(call: Call) -> dict[str, Any]:
     return _done(call, {"@type": TYPE + "EnableServiceResponse", "service": _answer(call, project, service)})
 
 
-@method(S + "batchEnable")
+@method("serviceusage.services.batchEnable", permission=CheckedInside("serviceusage.services.enable"))
 def batch_enable(call: Call) -> dict[str, Any]:
     """Enable up to twenty services, all or none."""
     project = project_named(call, call.params["parent"], "serviceusage.services.enable")
@@ -127,7 +127,7 @@ def batch_enable(call: Call) -> dict[str, Any]:
     return _done(call, {"@type": TYPE + "BatchEnableServicesResponse", "services": services})
 
 
-@method(S + "disable")
+@method("serviceusage.services.disable", permission=CheckedInside("serviceusage.services.disable"))
 def disable(call: Call) -> dict[str, Any]:
     """Disable one service, and those that need it where the caller says so."""
     parent, _, service = call.params["name"].partition("/services/")

@@ -21,7 +21,7 @@ from rehearsal.services.storage.server import (
     locks,
     timestamp,
 )
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import SIGNED_IN, Call, method
 
 REGIONS = (
     "US-CENTRAL1",
@@ -167,7 +167,7 @@ def set_bucket_policy(call: Call) -> Body:
     return _policy_answer(call, call.cloud.identity.set_policy(bucket_resource(call), policy))
 
 
-@method("storage.buckets.testIamPermissions")
+@method("storage.buckets.testIamPermissions", permission=SIGNED_IN)
 def test_bucket_permissions(call: Call) -> Body:
     """Return those of the asked permissions that the caller has."""
     known_bucket(call)

@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError, Body
+from rehearsal.services.iam.identity import Caller
 from rehearsal.services.storage.object_metadata import as_google_has_it, remember_change
 from rehearsal.services.storage.server import HOST, ask_server, bucket_resource, known_bucket, locks
-from rehearsal.wire.calls import Call, method, raw_route
+from rehearsal.wire.calls import PUBLIC, Call, CheckedInside, method, raw_route
 
 CONDITIONS = ("ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch")
 
@@ -27,7 +28,9 @@ def upload_resource(call: Call) -> str:
     return f"buckets/{call.params['bucket']}/objects/{call.params.get('name') or _named_in_body(call)}"
 
 
-@method("storage.objects.get", permission="storage.objects.get", resource=object_resource)
+@method(
+    "storage.objects.get", permission="storage.objects.get", also=("storage.objects.list",), resource=object_resource
+)
 def get_object(call: Call) -> Response:
     """Return an object's metadata, or with alt=media its bytes."""
     known_bucket(call)
@@ -35,7 +38,11 @@ def get_object(call: Call) -> Response:
 
 
 @raw_route(
-    HOST + r"|www\.googleapis\.com", "GET", r"/download/storage/v1/b/([^/]+)/o/([^/]+)", method_id="storage.objects.get"
+    HOST + r"|www\.googleapis\.com",
+    "GET",
+    r"/download/storage/v1/b/([^/]+)/o/([^/]+)",
+    method_id="storage.objects.get",
+    permission=CheckedInside("storage.objects.get", "storage.objects.list"),
 )
 def download_object(call: Call) -> Response:
     """Return an object's bytes."""
@@ -51,7 +58,12 @@ def list_objects(call: Call) -> Response:
     return _forward(call)
 
 
-@method("storage.objects.insert", permission="storage.objects.create", resource=upload_resource)
+@method(
+    "storage.objects.insert",
+    permission="storage.objects.create",
+    also=("storage.objects.delete",),
+    resource=upload_resource,
+)
 def insert_object(call: Call) -> Response:
     """Upload an object: media, multipart, or the start of a resumable session."""
     known_bucket(call)
@@ -72,9 +84,13 @@ def insert_object(call: Call) -> Response:
 
 
 @raw_route(
-    HOST + r"|www\.googleapis\.com", "PUT", r"/(?:resumable/)?upload/storage/v1/b/([^/]+)/o",
-    method_id="storage.objects.insert", public=True,
-)  # fmt: skip
+    HOST + r"|www\.googleapis\.com",
+    "PUT",
+    r"/(?:resumable/)?upload/storage/v1/b/([^/]+)/o",
+    method_id="storage.objects.insert",
+    permission=PUBLIC,
+    also=("storage.objects.delete",),
+)
 def continue_upload(call: Call) -> Response:
     """Take the next part of a resumable upload; the session's unguessable id is the authorisation, as with Google."""
     session = call.cloud.store.get("storage.uploads", _query(call).get("upload_id", ""))
@@ -82,7 +98,7 @@ def continue_upload(call: Call) -> Response:
         raise ApiError(404, "notFound", "The upload session was not found; it may have expired.")
     with locks[session["bucket"]]:
         if not call.request.headers.get("Content-Range", "").startswith("bytes */"):
-            call.principal = session["principal"]
+            call.caller = Caller(session["principal"], None)
             _check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
         return _forward(call)
 
@@ -112,7 +128,16 @@ def _destination(call: Call) -> str:
     return f"buckets/{call.params['destinationBucket']}/objects/{call.params['destinationObject']}"
 
 
-@method("storage.objects.rewrite", "storage.objects.copy", permission="storage.objects.create", resource=_destination)
+@method(
+    "storage.objects.rewrite",
+    "storage.objects.copy",
+    permission="storage.objects.create",
+    also=(
+        "storage.objects.delete",
+        "storage.objects.get",
+    ),
+    resource=_destination,
+)
 def rewrite_object(call: Call) -> Response:
     """Copy an object on the server's side."""
     source = call.cloud.store.get("buckets", call.params["sourceBucket"])
@@ -122,7 +147,12 @@ def rewrite_object(call: Call) -> Response:
     return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
 
 
-@method("storage.objects.compose", permission="storage.objects.create", resource=_destination)
+@method(
+    "storage.objects.compose",
+    permission="storage.objects.create",
+    also=("storage.objects.delete",),
+    resource=_destination,
+)
 def compose_object(call: Call) -> Response:
     """Concatenate objects into one."""
     return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
@@ -198,7 +228,7 @@ def _described(call: Call, bucket: str, name: str) -> Body | None:
 
 def _forward(call: Call) -> Response:
     """Send the call on as it came, less the preconditions and the generation, which were checked here."""
-    target = call.request.headers["X-Rehearsal-Target"]
+    target = call.target
     path, _, query = target.partition("?")
     kept = [
         (key, value)
@@ -254,4 +284,4 @@ def _named_in_body(call: Call) -> str:
 
 
 def _query(call: Call) -> dict[str, str]:
-    return dict(parse_qsl(call.request.headers.get("X-Rehearsal-Target", "").partition("?")[2]))
+    return dict(parse_qsl(call.target.partition("?")[2]))
