@@ -110,7 +110,7 @@ class MemoryImages:
 @dataclass
 class MemoryMetadata:
     views: dict[str, Any] = field(default_factory=dict)
-    woken: list[str] = field(default_factory=list)
+    woken: int = 0
 
     def register(self, ip: str, view: Any) -> None:
         self.views[ip] = view
@@ -118,8 +118,8 @@ class MemoryMetadata:
     def unregister(self, ip: str) -> None:
         self.views.pop(ip, None)
 
-    def changed(self, ip: str) -> None:
-        self.woken.append(ip)
+    def changed(self) -> None:
+        self.woken += 1
 
 
 @dataclass

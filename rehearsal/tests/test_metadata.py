@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rehearsal.errors import ApiError
 from rehearsal.machine.metadata.server import MetadataServer
 from rehearsal.machine.metadata.tree import to_camel, to_kebab
 from rehearsal.machine.metadata.view import MetadataView
@@ -181,11 +182,11 @@ def test_a_change_wakes_who_waits(guest: Guest) -> None:
     waiting.start()
     time.sleep(0.2)
     assert not answers
-    guest.server.changed("127.0.0.1")  # nothing is different: it goes on waiting
+    guest.server.changed()  # nothing is different: it goes on waiting
     time.sleep(0.2)
     assert not answers
     guest.attributes["new"] = "1"
-    guest.server.changed("127.0.0.1")
+    guest.server.changed()
     waiting.join(2)
     assert json.loads(answers[0][1])["new"] == "1"
     assert answers[0][2]["ETag"] != headers["ETag"]
@@ -209,18 +210,15 @@ def test_many_can_wait_while_others_are_answered(guest: Guest) -> None:
     assert guest.text("instance/name") == "vm"
     assert time.monotonic() - began < 1
     guest.attributes["new"] = "1"
-    guest.server.changed("127.0.0.1")
+    guest.server.changed()
     for thread in waiting:
         thread.join(5)
         assert not thread.is_alive()
 
 
 def test_an_error_of_the_identity_service_keeps_its_status(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Refused(Exception):
-        code = 403
-
     def refuse(self: Tokens, email: str, scopes: list[str]) -> dict[str, Any]:
-        raise Refused("disabled account")
+        raise ApiError(403, "forbidden", "disabled account")
 
     monkeypatch.setattr(Tokens, "access_token", refuse)
     status, text, _ = guest.ask("instance/service-accounts/default/token")

@@ -8,18 +8,26 @@ say) gets 404 without Google's header, so that no program here takes this machin
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rehearsal.machine.metadata.http import Handler, Server
+import waitress
+from waitress import wasyncore
+from werkzeug.wrappers import Request, Response
+
+from rehearsal.errors import ApiError
 from rehearsal.machine.metadata.tree import NotFound, as_text, descend, is_leaf_list, listing
 from rehearsal.machine.metadata.view import ROOT, Answer, MetadataView, TokenSource, true
+from rehearsal.settings import Settings
 
-if TYPE_CHECKING:
-    from rehearsal.settings import Settings
-
+LOGGER = logging.getLogger("rehearsal.metadata")
+HTML = "text/html; charset=UTF-8"
+LARGEST_BODY = 1 << 20
+# Each request that waits for a change holds a thread: a guest's agent has one all the time.
+THREADS = 64
 # A parked request looks this often whether its client is still there (seconds).
 PARKED_CHECK = 5.0
 
@@ -32,15 +40,18 @@ class MetadataServer:
         self.identity = identity
         self._views: dict[str, MetadataView] = {}
         self._change = threading.Condition()
-        self._server: Server | None = None
+        self._server: Any = None
         self._stopping = False
 
     def start(self, port: int = 80) -> None:
         """Listen on the bridge's metadata address; raises OSError if another program does already."""
-        handler = type("Handler", (Handler,), {"metadata": self})
         self._stopping = False
-        self._server = Server((self.settings.metadata_address, port), handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="metadata-server").start()
+        self._server = waitress.create_server(
+            Request.application(self.answer), host=self.settings.metadata_address, port=port, threads=THREADS,
+            ident="Metadata Server for VM", channel_request_lookahead=1, clear_untrusted_proxy_headers=False,
+            max_request_body_size=LARGEST_BODY,
+        )  # fmt: skip
+        threading.Thread(target=self._server.run, daemon=True, name="metadata-server").start()
 
     def stop(self) -> None:
         """Stop listening; parked requests are answered as they stand."""
@@ -48,15 +59,15 @@ class MetadataServer:
             self._stopping = True
             self._change.notify_all()
         if self._server:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+            server, self._server = self._server, None
+            server.task_dispatcher.shutdown()
+            # In the server's own thread, which is the one that looks at its sockets.
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        assert self._server  # noqa: S101  (asked only while it runs)
-        return int(self._server.server_address[1])
+        return int(self._server.effective_port)
 
     def register(self, ip: str, view: MetadataView) -> None:
         """Answer requests from this address with this view, from now on."""
@@ -70,25 +81,68 @@ class MetadataServer:
             self._views.pop(ip, None)
             self._change.notify_all()
 
-    def changed(self, ip: str | None = None) -> None:
-        """Wake the requests of this address (of all, if None) that wait for a change."""
+    def changed(self) -> None:
+        """Wake the requests that wait for a change."""
         with self._change:
             self._change.notify_all()
 
-    def view(self, ip: str) -> MetadataView | None:
-        """Return who asks from this address."""
-        with self._change:
-            return self._views.get(ip)
+    # -- one request -----------------------------------------------------------------------------------------------------
 
-    def wait(self, ip: str, answer: Callable[[], Answer], query: Mapping[str, str], gone: Callable[[], bool]) -> Answer:
+    def answer(self, request: Request) -> Response:
+        """Answer what a guest asks, as what Google's server would take it for."""
+        view = self._views.get(request.remote_addr or "")
+        if view is None:
+            return Response("Not Found\n", 404, content_type="text/plain")
+        try:
+            answer = self._routed(view, request)
+        except NotFound:
+            answer = Answer(404, b"Not Found\n", HTML)
+        except PermissionError as error:
+            answer = Answer(403, f"{error}\n".encode(), HTML)
+        except ApiError as error:
+            answer = Answer(error.code, f"{error}\n".encode(), HTML)
+        except Exception:
+            LOGGER.exception("%s %s", request.method, request.path)
+            answer = Answer(500, b"Internal Server Error\n", HTML)
+        headers = {"Metadata-Flavor": "Google", "ETag": answer.etag}
+        if answer.location:
+            headers["Location"] = answer.location
+        response = Response(answer.body, answer.status, headers, content_type=answer.content_type)
+        response.autocorrect_location_header = False
+        return response
+
+    def _routed(self, view: MetadataView, request: Request) -> Answer:
+        path = request.path
+        if path == "/":
+            return Answer(200, b"computeMetadata/\n")
+        if request.headers.get("Metadata-Flavor") != "Google" or "X-Forwarded-For" in request.headers:
+            text = b"Forbidden: every request needs the header Metadata-Flavor: Google, and none X-Forwarded-For.\n"
+            return Answer(403, text, HTML)
+        if path == ROOT:
+            return Answer(301, location=f"{ROOT}/")
+        if path == "/computeMetadata/":
+            return Answer(200, b"v1/\n")
+        if not path.startswith(f"{ROOT}/"):
+            raise NotFound
+        path = path.removeprefix(ROOT)
+        if request.method == "PUT":
+            return _put(view, path, request.get_data(as_text=True))
+        if request.method not in ("GET", "HEAD"):
+            return Answer(405, b"Method Not Allowed\n", HTML)
+        if true(request.args.get("wait_for_change")):
+            return self._wait(view, lambda: self.get(view, path, request.args), request)
+        return self.get(view, path, request.args)
+
+    def _wait(self, view: MetadataView, answer: Callable[[], Answer], request: Request) -> Answer:
         """Return an answer whose ETag is not `last_etag`, or the present one after `timeout_sec` or when the client is gone."""
         current = answer()
-        last = query.get("last_etag") or current.etag
-        deadline = time.monotonic() + _seconds(query.get("timeout_sec"))
+        last = request.args.get("last_etag") or current.etag
+        gone = request.environ.get("waitress.client_disconnected", lambda: False)
+        deadline = time.monotonic() + _seconds(request.args.get("timeout_sec"))
         while current.etag == last and not self._stopping:
             left = deadline - time.monotonic()
             with self._change:
-                if left <= 0 or ip not in self._views:
+                if left <= 0 or view not in self._views.values():
                     break
                 self._change.wait(min(left, PARKED_CHECK))
             if gone():
@@ -153,11 +207,21 @@ class MetadataServer:
             return Answer(200, json.dumps(token).encode(), "application/json")
         if parts[3:] == ["identity"]:
             if not query.get("audience"):
-                return Answer(400, b"non-empty audience parameter required\n", "text/html; charset=UTF-8")
-            return Answer(
-                200, self.identity.id_token(account["email"], query["audience"]).encode(), "text/html; charset=UTF-8"
-            )
+                return Answer(400, b"non-empty audience parameter required\n", HTML)
+            return Answer(200, self.identity.id_token(account["email"], query["audience"]).encode(), HTML)
         return None
+
+
+def _put(view: MetadataView, path: str, value: str) -> Answer:
+    parts = [part for part in path.split("/") if part]
+    if parts[:2] != ["instance", "guest-attributes"]:
+        return Answer(405, b"Method Not Allowed\n", HTML)
+    if view.put_guest_attribute is None:
+        raise PermissionError("Guest attributes endpoint access is disabled.")
+    if len(parts) != 4:
+        return Answer(400, b"A guest attribute is written as NAMESPACE/KEY.\n", HTML)
+    view.put_guest_attribute(parts[2], parts[3], value)
+    return Answer(200)
 
 
 def _guest_attributes(view: MetadataView) -> dict[str, Any]:

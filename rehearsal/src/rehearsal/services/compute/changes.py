@@ -87,9 +87,7 @@ def set_tags(call: Call) -> dict[str, Any]:
 
 def _and_wake(call: Call, operation: dict[str, Any]) -> dict[str, Any]:
     # After the store's lock is released: the metadata server takes its own lock first and the store's second.
-    record = call.cloud.store.get(records.KIND, records.ref_of(call).key)
-    if record is not None and record["resource"]["status"] == "RUNNING":
-        call.cloud.metadata.changed(record["internalIp"])
+    call.cloud.metadata.changed()
     return operation
 
 

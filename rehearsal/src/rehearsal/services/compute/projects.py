@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.services.compute import clock, errors, fingerprints, links, operations, records, validation
+from rehearsal.services.compute import clock, errors, fingerprints, links, operations, validation
 from rehearsal.services.compute.mutations import mutation
 from rehearsal.wire.calls import Call, method
 
@@ -73,7 +73,5 @@ def set_common_instance_metadata(call: Call) -> dict[str, Any]:
     path = f"projects/{call.project}"
     target = operations.Target(call.project, "global", path, fingerprints.stable_id(path))
     operation = operations.done(call.cloud, target, call.method_id, call.principal)
-    for record in records.everything(call.cloud, call.project):
-        if record["resource"]["status"] == "RUNNING":
-            call.cloud.metadata.changed(record["internalIp"])
+    call.cloud.metadata.changed()
     return operation
