@@ -12,15 +12,21 @@ times or absolute paths. It needs the standard library only, unless the data are
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
+import io
 import json
 import sys
+import tokenize
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_SAMPLES = 10_000
 DEFAULT_SEED = 42
+#: What turns rows into the files of a model. Whatever of these rooms they import decides the result, too.
+DECIDING = ("ml.data.training_data", "ml.forest.growth", "ml.forest.onnx_export")
+ROOMS = ("ml.core.", "ml.data.", "ml.forest.")
 
 
 class DataUnavailableError(Exception):
@@ -59,22 +65,18 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
 
     ``data`` is the identity of a data file; with it, ``samples`` does not count, since all of its rows are used.
 
-    ``code`` covers ``ml/**/*.py`` without ``ml/function/`` (serving can change without a training), ``lock`` the hashed
-    requirements of the training machine, ``data`` where the rows come from and the sponsor catalogue without its
-    campaign messages (they may be edited without a training), ``parameters`` the arguments of the run.
+    ``code`` covers the modules that decide the result, without their comments and docstrings (see ``deciding``), ``lock``
+    the hashed requirements of the training machine, ``data`` where the rows come from and the sponsor catalogue without
+    its campaign messages (they may be edited without a training), ``parameters`` the arguments of the run.
 
     Raises FileNotFoundError if the lock or the catalogue is missing below ``root``.
     """
     package = root / "ml"
-    sources = sorted(
-        path.relative_to(root).as_posix()
-        for path in package.rglob("*.py")
-        if path.relative_to(package).parts[0] != "function"
-    )
+    sources = deciding(root)
     catalogue = json.loads((package / "core" / "sponsors.json").read_text(encoding="utf-8"))
     sponsors = [{k: v for k, v in entry.items() if k != "campaign_message"} for entry in catalogue["sponsors"]]
     parts = {
-        "code": _digest((name, (root / name).read_bytes()) for name in sources),
+        "code": _digest((name, essence(source).encode()) for name, source in sorted(sources.items())),
         "lock": _digest([("training.txt", (root / "requirements" / "training.txt").read_bytes())]),
         "data": _digest(
             [("source", _canonical(dict(data)) if data else b"synthetic"), ("sponsors", _canonical(sponsors))]
@@ -84,6 +86,64 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
         ),
     }
     return {"fingerprint": _digest((name, value.encode()) for name, value in sorted(parts.items())), **parts}
+
+
+def deciding(root: Path = ROOT) -> dict[str, str]:
+    """Return the modules that decide a training's result, as path below ``root`` -> source.
+
+    They are found by following imports, so a module that joins them is covered without being listed. Reports, proofs,
+    publishing, progress and the cluster's plumbing say or move the result; they do not decide it.
+    """
+    found: dict[str, str] = {}
+    left = list(DECIDING)
+    while left:
+        path = Path(*left.pop().split(".")).with_suffix(".py")
+        if path.as_posix() not in found:
+            source = (root / path).read_text(encoding="utf-8")
+            found[path.as_posix()] = source
+            left += [
+                name
+                for name in _imports(source, path.parent)
+                if (root / Path(*name.split("."))).with_suffix(".py").is_file()
+            ]
+    return found
+
+
+def _imports(source: str, folder: Path) -> Iterable[str]:
+    """Yield the modules of the deciding rooms that a source may import, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(folder.parts[: len(folder.parts) - node.level + 1]) if node.level else ""
+            base = ".".join(part for part in (above, node.module) if part)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.startswith(ROOMS))
+
+
+def essence(source: str) -> str:
+    """Return a source without comments, docstrings and blank lines: what is left when nobody explains anything.
+
+    Lines are cut, not parsed and printed again: different versions of Python would print differently.
+    """
+    lines: list[str] = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                last = first.end_lineno or first.lineno
+                lines[first.lineno - 1 : last] = [""] * (last - first.lineno + 1)
+    return "".join(f"{line.rstrip()}\n" for line in lines if line.strip())
 
 
 def _canonical(value: object) -> bytes:

@@ -50,13 +50,64 @@ def test_each_input_changes_its_part_and_the_whole(copy: Path) -> None:
     assert changed_parts(before, fingerprint(10_000, 42, copy)) == {"fingerprint", "lock"}
 
 
-def test_code_counts_and_the_function_does_not(copy: Path) -> None:
+#: Kinds of edits, appended to a module.
+COMMENT = "\n\n# Why.\n"
+CODE = "\n\nADDED = 1\n"
+DOCSTRING = '\n\ndef _added() -> None:\n    """Say {}."""\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "decides"),
+    [
+        ("core/features.py", True),
+        ("core/context.py", True),
+        ("core/sponsors.py", True),
+        ("data/rules.py", True),
+        ("data/spool.py", True),
+        ("data/file_reader.py", True),
+        ("forest/forest.py", True),
+        ("forest/growth.py", True),
+        ("forest/onnx_export.py", True),
+        ("forest/cluster.py", False),
+        ("forest/estimate.py", False),
+        ("core/gate.py", False),
+        ("core/releases.py", False),
+        ("publish/publisher.py", False),
+        ("report/page.py", False),
+        ("progress.py", False),
+        ("train.py", False),
+    ],
+)
+def test_what_decides_the_result_counts_and_words_never_do(copy: Path, file: str, decides: bool) -> None:
+    path = copy / "ml" / file
+    source = path.read_text(encoding="utf-8")
+    before = fingerprint(1000, 1, copy)
+    path.write_text(source.replace("from __future__", "# Why.\nfrom __future__") + COMMENT, encoding="utf-8")
+    assert fingerprint(1000, 1, copy) == before
+    path.write_text(source + CODE, encoding="utf-8")
+    assert changed_parts(before, fingerprint(1000, 1, copy)) == ({"fingerprint", "code"} if decides else set())
+    path.write_text(source + DOCSTRING.format("this"), encoding="utf-8")
+    documented = fingerprint(1000, 1, copy)
+    path.write_text(source + DOCSTRING.format("that,\n\n    and why"), encoding="utf-8")
+    assert fingerprint(1000, 1, copy) == documented
+
+
+def test_a_module_that_joins_what_decides_is_covered_by_itself(copy: Path) -> None:
+    before = fingerprint(1000, 1, copy)
+    (copy / "ml/core/habits.py").write_text("SHARE = 1\n", encoding="utf-8")
+    assert fingerprint(1000, 1, copy) == before
+    with (copy / "ml/forest/forest.py").open("a", encoding="utf-8") as file:
+        file.write("\n\ndef later() -> None:\n    from ml.core import habits\n")
+    joined = fingerprint(1000, 1, copy)
+    (copy / "ml/core/habits.py").write_text("SHARE = 2\n", encoding="utf-8")
+    assert changed_parts(joined, fingerprint(1000, 1, copy)) == {"fingerprint", "code"}
+
+
+def test_the_function_does_not_count(copy: Path) -> None:
     before = fingerprint(1000, 1, copy)
     (copy / "ml" / "function").mkdir()
     (copy / "ml" / "function" / "main.py").write_text("x = 1\n")
     assert fingerprint(1000, 1, copy) == before
-    (copy / "ml" / "data" / "rules.py").rename(copy / "ml" / "data" / "laws.py")
-    assert changed_parts(before, fingerprint(1000, 1, copy)) == {"fingerprint", "code"}
 
 
 def test_a_message_may_be_edited_and_a_sponsor_may_not(copy: Path) -> None:
