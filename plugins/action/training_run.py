@@ -17,7 +17,7 @@ SIGN_OF_LIFE_SECONDS = 5.0
 RECONNECT_PAUSE_SECONDS = 5.0
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core carries no types
     """The controller's half of ``training_run``."""
 
     TRANSFERS_FILES = False
@@ -56,7 +56,10 @@ class ActionModule(ActionBase):
         lost_at: float | None = None
         while True:
             try:
-                return self._execute_module(module_name="training_run", module_args=options, task_vars=task_vars)
+                answer: dict[str, Any] = self._execute_module(
+                    module_name="training_run", module_args=options, task_vars=task_vars
+                )
+                return answer
             except AnsibleConnectionFailure as error:
                 if first and lost_at is None and self._refused(error):
                     raise

@@ -10,10 +10,8 @@ name: change_summary
 type: aggregate
 short_description: End a run with a runbook's screen and with what was, or would be, changed at Google
 description:
-  - A fact C(screen) (C(title), C(lines), C(document), C(output)) is shown as it is, without a play's decoration. With the output
-    C(json) its document is the last line, with the changes as C(drift). With C(at_once) it is shown as it comes, not at the end.
-  - Collects the member C(plan) from the results of our modules, and from facts of that name.
-  - A fact C(gcloud), a list of commands, is shown by a runbook as the way to do the same without it.
+  - Shows what a task of the action C(runbook_screen) hands over; its options are explained there.
+  - Collects the members C(plan) and C(plan_notes) from the results of our modules.
   - In check mode the table is the plan. What is kept is counted, not listed.
 requirements:
   - enable it in ansible.cfg (callbacks_enabled)
@@ -37,7 +35,7 @@ WEIGHT = ("delete", "create", "update", "power", "none")
 COLORS = {"create": "green", "update": "yellow", "delete": "red", "power": "cyan"}
 
 
-class CallbackModule(CallbackBase):
+class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries no types
     """See DOCUMENTATION."""
 
     CALLBACK_VERSION = 2.0
@@ -66,16 +64,10 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result: Any) -> None:
         """Collect what the result says about a resource."""
         found = result.result
-        facts = found.get("ansible_facts") or {}
-        screen = facts.get("screen") or {}
-        if screen.get("at_once"):
-            self._show_screen(screen)
-        else:
-            self._screen = screen or self._screen
-        self._gcloud += [line for line in facts.get("gcloud") or [] if line not in self._gcloud]
+        self._take_screen(found.get("runbook_screen") or {})
         # A runbook that compares only: its tasks are in check mode though the play is not.
         self._compared = self._compared or (not self._check_mode and bool(result.task.check_mode) and "plan" in found)
-        for item in [*found.get("results", []), found, found.get("ansible_facts") or {}]:
+        for item in [*found.get("results", []), found]:
             if isinstance(item, dict):
                 self._collect(item)
 
@@ -96,6 +88,15 @@ class CallbackModule(CallbackBase):
             self._display.display("The same with gcloud", color="bright blue")
             for line in self._gcloud:
                 self._display.display(f"  {line}")
+
+    def _take_screen(self, screen: dict[str, Any]) -> None:
+        """Show the screen, or keep it for the end of the run."""
+        if screen.get("at_once"):
+            self._show_screen(screen)
+        elif screen.get("title"):
+            self._screen = screen
+        self._add(self._gcloud, screen.get("gcloud"))
+        self._add(self._notes, screen.get("notes"))
 
     def _show_screen(self, screen: dict[str, Any]) -> None:
         self._display.display(screen["title"], color="bright blue")
@@ -125,6 +126,9 @@ class CallbackModule(CallbackBase):
             made_for_this_run_only = (row["change"], found["change"]) == ("create", "delete")
             if not made_for_this_run_only:  # it was not there before
                 row["change"] = min(row["change"], found["change"], key=WEIGHT.index)
-        for note in item.get("plan_notes") or []:
-            if note not in self._notes:
-                self._notes.append(note)
+        self._add(self._notes, item.get("plan_notes"))
+
+    @staticmethod
+    def _add(known: list[str], lines: list[str] | None) -> None:
+        """Append the lines that are neither empty nor there already."""
+        known += [line for line in dict.fromkeys(lines or []) if line and line not in known]

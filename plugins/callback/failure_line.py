@@ -16,12 +16,19 @@ requirements:
   - enable it in ansible.cfg (callbacks_enabled)
 """
 
+import re
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
+#: What Ansible puts before the reason where an option's value cannot be computed.
+WRAPPING = re.compile(
+    r"^(?:Task failed: )?(?:Finalization of task args for '[^']+' failed: )?(?:Error while resolving value for '[^']+': )?"
+    r"(?:The filter plugin '[^']+' failed: )?"
+)
 
-class CallbackModule(CallbackBase):
+
+class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries no types
     """See DOCUMENTATION."""
 
     CALLBACK_VERSION = 2.0
@@ -54,4 +61,4 @@ class CallbackModule(CallbackBase):
         found = loop_failures[0] if loop_failures else found
         why = found.get("msg") or found.get("stderr") or "no message"
         text = "; ".join(str(part) for part in why) if isinstance(why, list) else str(why)
-        self._last[host] = " ".join(text.split())
+        self._last[host] = WRAPPING.sub("", " ".join(text.split()))

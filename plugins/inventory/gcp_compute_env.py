@@ -115,9 +115,9 @@ from ansible.utils.display import Display
 from ansible_collections.google.cloud.plugins.inventory.gcp_compute import InventoryModule as GcpComputeInventory
 
 try:
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError as CredentialsError
 except ImportError:  # the parent class says which package is missing
-    GoogleAuthError = OSError
+    CredentialsError = OSError  # type: ignore[assignment,misc] # a class that is caught in its place
 
 display = Display()
 
@@ -127,7 +127,7 @@ _API_DISABLED = ("accessNotConfigured", "SERVICE_DISABLED", "has not been used i
 _PERMISSION = "compute.instances.list"
 
 
-class InventoryModule(GcpComputeInventory):
+class InventoryModule(GcpComputeInventory):  # type: ignore[misc] # collections carry no types
     """See DOCUMENTATION."""
 
     NAME = "gcp_compute_env"
@@ -140,7 +140,7 @@ class InventoryModule(GcpComputeInventory):
         try:
             super().parse(inventory, loader, path, cache)
             self._forget_metadata(inventory)
-        except GoogleAuthError as error:
+        except CredentialsError as error:
             display.warning(f"No VM is listed: the Google credentials cannot be used ({_first_line(error)})")
         except AnsibleError as error:
             if self._key_file_is_missing():

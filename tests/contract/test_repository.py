@@ -72,6 +72,31 @@ def test_every_playbook_has_its_header_and_is_documented() -> None:
         assert path.name in documents, f"{path.name} is in no document"
 
 
+def test_no_jinja_expression_is_a_program() -> None:
+    """What is longer, or decides more than one thing, is a filter with unit tests or an option of a module."""
+    for path in tracked("playbooks", "roles", "inventory"):
+        if path.suffix not in (".yml", ".j2"):
+            continue
+        for output, statement in re.findall(r"\{\{(.*?)\}\}(?!\})|\{%(.*?)%\}", path.read_text(), re.DOTALL):
+            expression = " ".join((output or statement).split())
+            assert len(expression) <= 200, f"{path.name}: {expression}"
+            assert len(re.findall(r"\bif\b", expression)) <= 1, f"{path.name} nests conditions: {expression}"
+
+
+def test_no_fact_is_set_for_a_callback() -> None:
+    """A screen is the action runbook_screen; a fact is something that a later task reads."""
+    texts = {
+        path: path.read_text()
+        for path in tracked("playbooks", "roles", "inventory", ".config/molecule")
+        if path.suffix == ".yml"
+    }
+    everything = "\n".join(texts.values())
+    for path, text in texts.items():
+        for facts in re.findall(r"ansible\.builtin\.set_fact:\n((?: {4,}\S.*\n)+)", text):
+            for name in re.findall(r"^ +([a-z_]+):", facts, re.MULTILINE)[:1]:
+                assert len(re.findall(rf"\b{name}\b", everything)) > 1, f"{path.name} sets {name}, which no task reads"
+
+
 def test_every_playbook_make_target_and_variable_in_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     variables = {

@@ -90,7 +90,7 @@ def as_deployer(cloud: Rehearsal, url: str) -> int:
 
 def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owner, row: Row, tmp_path: Path) -> None:
     cloud = empty_project
-    play(cloud, "playbooks/provision_resources.yml", "-e", "training_needed=false")
+    play(cloud, "playbooks/provision_resources.yml", "-e", '{"training_plan": {"needed": false}}')
     play(cloud, "site.yml")
     drift(owner)
     play(cloud, "site.yml", "-e", "training_seed=7", "-e", "function_public=false")

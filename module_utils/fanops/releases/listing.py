@@ -14,6 +14,14 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS
+
+#: The options of every module that looks into the bucket of the releases.
+BUCKET_OPTIONS: dict[str, Any] = {
+    **SHARED_OPTIONS,
+    "bucket": {"type": "str", "required": True},
+    "timeout": {"type": "int", "default": 60},
+}
 
 POINTER = "current.json"
 MANIFESTS = "manifests/"
@@ -169,6 +177,34 @@ def promotions(pointer: dict[str, Any] | None) -> list[dict[str, Any]]:
     defaults = {"action": "publish", "reason": "", "forced": False}
     entries = [pointer, *pointer.get("history", [])]
     return [defaults | {name: entry[name] for name in _PROMOTION if name in entry} for entry in entries]
+
+
+def live_release(bucket: Bucket) -> dict[str, Any]:
+    """{release, pointer}, both None when nothing was published."""
+    data = bucket.read(POINTER)
+    if data is None:
+        return {"release": None, "pointer": None}
+    pointer = parse_json(data, bucket.name, POINTER)
+    digest = digest_in(pointer, bucket.name)
+    members = {key: value for key, value in pointer.items() if key in ("version", "fingerprint", "updated", "previous")}
+    return {"release": {**read_manifest(bucket, digest), **members, "manifest_sha256": digest}, "pointer": pointer}
+
+
+def read_releases(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    """What ``model_release_info`` returns for its options."""
+    bucket = Bucket(client, options["bucket"])
+    found = live_release(bucket)
+    if options["all"]:
+        found["releases"] = every_release(bucket)
+    if options["objects"]:
+        found["objects"] = every_object(bucket)
+    return found
+
+
+def every_object(bucket: Bucket) -> list[dict[str, Any]]:
+    """{name, size, updated} of each object, by name; empty when there is no bucket yet."""
+    found = sorted(bucket.list(""), key=lambda item: str(item["name"]))
+    return [{"name": item["name"], "size": int(item["size"]), "updated": item.get("updated")} for item in found]
 
 
 def every_release(bucket: Bucket) -> list[dict[str, Any]]:

@@ -49,7 +49,7 @@ def plan(change: str, *actions: str, resource: str = "VM vm") -> dict[str, Any]:
         # made for the run, and gone again: it was not there before
         ([plan("create", "create"), plan("power", "stop"), plan("delete", "delete")], "create  VM vm: stop, delete"),
         ([plan("update", "set labels"), plan("delete", "delete")], "  delete  VM vm: set labels"),
-        ([{"results": [plan("create", "create")]}, {"ansible_facts": {"plan_notes": ["cost    none"]}}], "VM vm\n  cost    none"),
+        ([{"results": [plan("create", "create")]}, {"plan_notes": ["cost    none"]}], "VM vm\n  cost    none"),
     ],
 )  # fmt: skip
 def test_changes_of_a_resource_add_up(callback: Any, results: list[dict[str, Any]], shown: str) -> None:
@@ -66,17 +66,26 @@ def test_a_plan_says_that_it_is_one_and_programs_can_read_it(callback: Any, tmp_
 
 
 def test_a_screen_comes_before_the_changes_and_gcloud_after_them_in_a_runbook(callback: Any) -> None:
-    facts = {"screen": {"title": "Status", "lines": ["vm"], "output": "text"}, "gcloud": ["gcloud x"]}
-    said = run(callback, {"ansible_facts": facts}, plan("none"), playbook="show_status.yml")
+    screen = {"title": "Status", "lines": ["vm"], "output": "text", "gcloud": ["gcloud x", "", "gcloud x"]}
+    said = run(callback, {"runbook_screen": screen}, plan("none"), playbook="show_status.yml")
     assert said.splitlines() == ["Status", "  vm", "What this run changed", "  keep    1 resource as it is",
                                  "The same with gcloud", "  gcloud x"]  # fmt: skip
 
 
+def test_a_screen_at_once_is_shown_before_the_end_and_replaces_no_other(callback: Any) -> None:
+    screens: list[dict[str, Any]] = [{"title": "End", "lines": []}, {"title": "Now", "lines": ["1"], "at_once": True}]
+    said = run(callback, *({"runbook_screen": screen} for screen in screens))
+    assert said.splitlines() == ["Now", "  1", "End"]
+
+
+def test_notes_come_below_the_changes(callback: Any) -> None:
+    said = run(callback, {"runbook_screen": {"notes": ["workers: deleted at the end"]}}, plan("create", "create"))
+    assert said.splitlines()[-2:] == ["  create  VM vm", "  workers: deleted at the end"]
+
+
 def test_a_document_is_the_last_line_with_what_differs(callback: Any) -> None:
     screen = {"title": "Status", "lines": ["vm"], "output": "json", "document": {"vm": "absent"}}
-    said = run(
-        callback, {"ansible_facts": {"screen": screen}}, plan("none"), plan("update", "set x", resource="bucket b")
-    )
+    said = run(callback, {"runbook_screen": screen}, plan("none"), plan("update", "set x", resource="bucket b"))
     assert json.loads(said) == {
         "vm": "absent",
         "drift": [{"resource": "bucket b", "change": "update", "actions": ["set x"]}],

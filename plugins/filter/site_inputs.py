@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From the site's variables to what modules, commands and the function take. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+#: The numbers of a match context. What is given on the command line is text.
+NUMBERS: dict[str, type[int] | type[float]] = {
+    "match_minute": int,
+    "score_diff": int,
+    "temperature": float,
+    "crowd_density": float,
+}
+
+
+def match_context(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the members that are set, numbers as numbers. Raises AnsibleFilterError for a number that is none."""
+    context = {name: value for name, value in given.items() if value is not None}
+    for name, number in NUMBERS.items():
+        if name in context:
+            try:
+                context[name] = number(context[name])
+            except ValueError:
+                kind = "a whole number" if number is int else "a number"
+                raise AnsibleFilterError(
+                    f'{name} is "{context[name]}": give {kind}, for instance -e {name}=1.'
+                ) from None
+    return context
+
+
+def command_options(options: dict[str, Any]) -> list[str]:
+    """Return ["--name=value", …] for a command. None, False and "" leave an option out; True is a flag without a value."""
+    return [
+        f"--{name}" if value is True else f"--{name}={value}"
+        for name, value in options.items()
+        if value is not None and value is not False and value != ""
+    ]
+
+
+def worker_names(vm_name: str, workers: int | str) -> list[str]:
+    """Return the names of a training VM's workers; the free tier's guard expects the same ones."""
+    return [f"{vm_name.removesuffix('-vm')}-worker-{number + 1}" for number in range(int(workers))]
+
+
+def bucket_grants(
+    accounts: list[dict[str, Any]], project: str, bucket: str, custom_roles: list[str]
+) -> list[dict[str, Any]]:
+    """Return the grants for ``gcp_iam_member``: custom roles by their full names, objects and folders as a condition."""
+    return [
+        _grant(
+            grant, f"serviceAccount:{account['name']}@{project}.iam.gserviceaccount.com", project, bucket, custom_roles
+        )
+        for account in accounts
+        for grant in account["bucket_grants"]
+    ]
+
+
+def _grant(grant: dict[str, Any], member: str, project: str, bucket: str, custom_roles: list[str]) -> dict[str, Any]:
+    role = grant["role"]
+    found = {"role": f"projects/{project}/roles/{role}" if role in custom_roles else role, "member": member}
+    if "objects" not in grant:
+        return found
+    prefix = f"projects/_/buckets/{bucket}/objects/"
+    folders = [f'resource.name.startsWith("{prefix}{name}")' for name in grant["objects"] if name.endswith("/")]
+    objects = [f'resource.name == "{prefix}{name}"' for name in grant["objects"] if not name.endswith("/")]
+    return {**found, "condition": {"title": role, "expression": " || ".join(folders + objects)}}
+
+
+class FilterModule:
+    """Makes the functions filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {
+            "bucket_grants": bucket_grants,
+            "command_options": command_options,
+            "match_context": match_context,
+            "worker_names": worker_names,
+        }
