@@ -12,19 +12,8 @@ description:
   - Follows the pointer C(current.json) in the bucket to the manifest of the live release, and checks its digest.
   - A bucket or pointer that does not exist yet means that there is no release.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, in check mode as otherwise.
-  diff_mode:
-    support: none
-    description: There is nothing to change.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.reads, release_bucket, google_api]
 options:
-  bucket:
-    description: The bucket of the releases.
-    type: str
-    required: true
   all:
     description: Whether to return every release in the bucket too, as RV(releases).
     type: bool
@@ -33,10 +22,6 @@ options:
     description: Whether to return every object in the bucket too, as RV(objects).
     type: bool
     default: false
-  timeout:
-    description: Longest wait, in seconds, for one operation at Google's side.
-    type: int
-    default: 60
 """
 
 EXAMPLES = r"""
@@ -96,61 +81,21 @@ objects:
   elements: dict
   sample:
     - {name: current.json, size: 812, updated: "2026-11-01T10:00:00.000Z"}
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
-from typing import Any
-
-from ansible.module_utils.fanops.api.client import Client
-from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.releases.listing import (
-    POINTER,
-    Bucket,
-    digest_in,
-    every_release,
-    parse_json,
-    read_manifest,
-)
+from ansible.module_utils.fanops.api.options import answer, google_module
+from ansible.module_utils.fanops.releases.listing import BUCKET_OPTIONS, read_releases
 
 OPTIONS = {
-    **SHARED_OPTIONS,
-    "bucket": {"type": "str", "required": True},
+    **BUCKET_OPTIONS,
     "all": {"type": "bool", "default": False},
     "objects": {"type": "bool", "default": False},
-    "timeout": {"type": "int", "default": 60},
 }
-
-
-def live_release(client: Client, name: str) -> dict[str, Any]:
-    """{release, pointer}, both None when nothing was published."""
-    bucket = Bucket(client, name)
-    data = bucket.read(POINTER)
-    if data is None:
-        return {"release": None, "pointer": None}
-    pointer = parse_json(data, name, POINTER)
-    digest = digest_in(pointer, name)
-    members = {key: value for key, value in pointer.items() if key in ("version", "fingerprint", "updated", "previous")}
-    return {"release": {**read_manifest(bucket, digest), **members, "manifest_sha256": digest}, "pointer": pointer}
-
-
-def every_object(bucket: Bucket) -> list[dict[str, Any]]:
-    """{name, size, updated} of each object, by name; empty when there is no bucket yet."""
-    found = sorted(bucket.list(""), key=lambda item: str(item["name"]))
-    return [{"name": item["name"], "size": int(item["size"]), "updated": item.get("updated")} for item in found]
 
 
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS)
-    with errors_reported(module):
-        client, bucket = make_client(module), module.params["bucket"]
-        every: dict[str, Any] = {"releases": every_release(Bucket(client, bucket))} if module.params["all"] else {}
-        if module.params["objects"]:
-            every["objects"] = every_object(Bucket(client, bucket))
-        module.exit_json(changed=False, **live_release(client, bucket), **every)
+    answer(google_module(OPTIONS), read_releases)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ GUARDS = [
     Guard(
         "a new VM has Google's run limit",
         f"{CLIENT}/resources/instance_body.py",
-        'if not options["max_run_seconds"]:',
+        "if not seconds:",
         "if True:",
         f"{UNIT}/modules/test_gce_instance.py",
     ),

@@ -56,7 +56,7 @@ def test_name_taken_by_another_project_is_one_clear_line(run: RunModule, google:
     google.foreign_buckets.add("models")
     for check in (True, False):
         result = run("gcs_bucket", check=check, **FULL)
-        assert "bucket name models is taken by another project. Choose another model_bucket." in result["msg"]
+        assert "bucket name models is taken by another project. Choose another name." in result["msg"]
     assert google.mutations == []
 
 
