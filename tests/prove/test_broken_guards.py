@@ -142,7 +142,7 @@ GUARDS = [
     ),
     Guard(
         "the pointer is only swapped from what was compared with",
-        "ml/publish/bucket.py",
+        "ml/bucket.py",
         "if_generation_match=generation,",
         "",
         f"{UNIT}/ml",

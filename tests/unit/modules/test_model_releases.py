@@ -11,9 +11,9 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
+from ml.bucket import Bucket
 from ml.core.gate import Proof
 from ml.core.releases import Candidate, load_release, read_pointer
-from ml.publish.bucket import Bucket
 from ml.publish.publisher import publish
 from tests.faulty_storage import Fault, Front, faulty_storage
 from tests.unit.modules.fake_google import FakeGoogle, RunModule
