@@ -85,12 +85,25 @@ def test_bucket_with_objects_is_not_deleted(run: RunModule, google: FakeGoogle) 
 
 
 def publish(google: FakeGoogle, **pointer: Any) -> str:
-    manifest = json.dumps({"version": "v1", "metrics": {"accuracy": 0.9}, "files": {}, "fingerprint": "f"}).encode()
+    manifest = json.dumps(
+        {"schema": 1, "version": "v1", "metrics": {"accuracy": 0.9}, "files": {}, "fingerprint": "f"}
+    ).encode()
     digest = hashlib.sha256(manifest).hexdigest()
     google.objects = {
         f"manifests%2F{digest}.json": manifest,
         "current.json": json.dumps(
-            {"version": "v1", "manifest": f"manifests/{digest}.json", "fingerprint": "f", **pointer}
+            {
+                "schema": 1,
+                "version": 1,
+                "manifest": digest,
+                "write_id": "w",
+                "updated": "2026-11-26T12:00:00+00:00",
+                "fingerprint": "f",
+                "action": "publish",
+                "reason": "passed the quality gate",
+                "forced": False,
+                **pointer,
+            }
         ).encode(),
     }
     return digest
@@ -122,7 +135,7 @@ def test_objects_are_listed_by_name_with_their_sizes(run: RunModule, google: Fak
 def test_damaged_release_is_an_error(run: RunModule, google: FakeGoogle) -> None:
     digest = publish(google)
     google.objects[f"manifests%2F{digest}.json"] += b" "
-    assert "digest" in run("model_release_info", bucket="models")["msg"]
+    assert "not the one that it is named by" in run("model_release_info", bucket="models")["msg"]
     google.objects.pop(f"manifests%2F{digest}.json")
     assert "does not exist" in run("model_release_info", bucket="models")["msg"]
     google.objects["current.json"] = b"not json"
