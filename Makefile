@@ -66,7 +66,7 @@ up: setup ## Start the rehearsal cloud (builds missing guest images)
 demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a curl line that works
 	@echo "==> ansible-playbook site.yml"
 	@$(REHEARSED); ansible-playbook site.yml
-	@$(BIN)/python -m rehearsal.cli.demo
+	@$(BIN)/rehearsal ask --data '{"zone": "VIP", "event": "Goal", "match_minute": 78, "score_diff": 1, "temperature": 31, "crowd_density": 0.95}'
 
 # The lanes run side by side, end to end in a network of its own. A lane that fails ends no other; the table at the end shows all of them.
 .PHONY: test

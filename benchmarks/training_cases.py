@@ -135,7 +135,7 @@ def fit_plain(**options: Any) -> dict[str, Any]:
 
 def fit_plain_subsample() -> dict[str, Any]:
     """The same number of rows a tree as ours has."""
-    from ml.forest.forest import plan
+    from ml.data.partitions import plan
 
     return fit_plain(max_samples=plan(MILLION)[0].rows)
 
@@ -145,8 +145,8 @@ def fit_ours(rows: int = MILLION) -> dict[str, Any]:
     import os
 
     from ml.data.sources import Synthetic
-    from ml.forest.forest import assemble, probabilities
     from ml.forest.growth import Threads, grow_forest
+    from ml.forest.random_forest import assemble, probabilities
     from ml.progress import Log
 
     jobs = len(os.sched_getaffinity(0))

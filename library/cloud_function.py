@@ -14,14 +14,7 @@ description:
     uploaded and nothing is built.
   - When a build fails, the error carries the lines of the build's log, and the version before keeps serving.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
-  diff_mode:
-    support: full
-    description: Returns what differs, before and after.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.manages, google_api]
 options:
   name:
     description: The function's name, 4 to 63 characters.
@@ -132,30 +125,9 @@ content_hash:
   description: SHA-256 over the sources and settings, null for O(state=absent).
   returned: success
   type: str
-plan:
-  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
-  returned: success
-  type: list
-  elements: dict
-actions:
-  description: What was done, or would be done in check mode.
-  returned: success
-  type: list
-  elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
-from ansible.module_utils.fanops.api.options import (
-    SHARED_OPTIONS,
-    errors_reported,
-    exit_with,
-    google_module,
-    make_client,
-)
-from ansible.module_utils.fanops.reconcile.reconciler import reconcile
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, google_module, manage
 from ansible.module_utils.fanops.resources.function import Function
 
 OPTIONS = {
@@ -188,11 +160,8 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS, required_if=[("state", "present", ("source", "runtime", "entry_point"))])
-    with errors_reported(module):
-        function = Function(make_client(module, patient=True), module.params)
-        outcome = reconcile(function, module.params["state"], check_mode=module.check_mode)
-        exit_with(module, outcome, "function", content_hash=function.content_hash)
+    needed = [("state", "present", ("source", "runtime", "entry_point"))]
+    manage(google_module(OPTIONS, required_if=needed), Function, "function", patient=True)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,7 @@ description:
   - With O(allow_billable=true) it passes, with the same findings as warnings.
   - A project whose Compute Engine API is switched off has no VM, disk or address.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, in check mode as otherwise.
-  diff_mode:
-    support: none
-    description: There is nothing to change.
-extends_documentation_fragment: [cost_configuration, google_api]
+extends_documentation_fragment: [attributes.reads, cost_configuration, google_api]
 options:
   allow_billable:
     description: Whether costs are meant.
@@ -73,10 +66,6 @@ as_of:
   returned: always
   type: str
   sample: "2026-11-23"
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: when a call failed
-  type: dict
 """
 
 from typing import Any

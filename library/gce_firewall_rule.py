@@ -11,14 +11,7 @@ short_description: Manage an ingress firewall rule
 description:
   - Creates, corrects or deletes a firewall rule that lets traffic in.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
-  diff_mode:
-    support: full
-    description: Returns what differs, before and after.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.manages, google_api]
 options:
   name:
     description: The rule's name.
@@ -83,34 +76,10 @@ firewall:
   returned: success
   type: dict
   sample: {name: fanops-m4-ssh, sourceRanges: [203.0.113.7/32]}
-plan:
-  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
-  returned: success
-  type: list
-  elements: dict
-actions:
-  description: What was done, or would be done in check mode.
-  returned: success
-  type: list
-  elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
-from typing import Any
-
-from ansible.module_utils.fanops.api.client import basename, compute_url, segment
-from ansible.module_utils.fanops.api.errors import GoogleApiError
-from ansible.module_utils.fanops.api.options import (
-    SHARED_OPTIONS,
-    errors_reported,
-    exit_with,
-    google_module,
-    make_client,
-)
-from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource, reconcile
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, google_module, manage
+from ansible.module_utils.fanops.resources.firewall_rule import FirewallRule
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -131,83 +100,9 @@ OPTIONS = {
 }
 
 
-class FirewallRule(Resource):
-    """An ingress rule."""
-
-    kind = "firewall rule"
-
-    @property
-    def _path(self) -> str:
-        return f"global/firewalls/{segment(self.options['name'])}"
-
-    def fetch(self) -> dict[str, Any] | None:
-        return self.client.find(f"{compute_url(self.client.project)}/{self._path}", attempting=f"read {self.title}")
-
-    def wanted(self) -> dict[str, Any]:
-        return {key: self.options[key] for key in ("network", "source_ranges", "allowed", "target_tags", "description")}
-
-    def view(self, current: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "network": basename(current.get("network", "")),
-            "source_ranges": current.get("sourceRanges", []),
-            "allowed": [
-                {"protocol": item["IPProtocol"], "ports": item.get("ports", [])} for item in current.get("allowed", [])
-            ],
-            "target_tags": current.get("targetTags", []),
-            "description": current.get("description", ""),
-        }
-
-    def body(self) -> dict[str, Any]:
-        """The rule as Compute v1 wants it."""
-        options = self.options
-        allowed = None
-        if options["allowed"] is not None:
-            allowed = [
-                {"IPProtocol": item["protocol"], **({"ports": item["ports"]} if item["ports"] else {})}
-                for item in options["allowed"]
-            ]
-        body = {
-            "name": options["name"],
-            "network": f"{compute_url(self.client.project)}/global/networks/{options['network']}",
-            "direction": "INGRESS",
-            "sourceRanges": options["source_ranges"],
-            "allowed": allowed,
-            "targetTags": options["target_tags"],
-            "description": options["description"],
-        }
-        return {name: value for name, value in body.items() if value is not None}
-
-    def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
-        return {**(current or {}), **self.body()}
-
-    def validate(self) -> None:
-        missing = [name for name in ("source_ranges", "allowed") if not self.options[name]]
-        if missing:
-            raise GoogleApiError(
-                f"create {self.title}", f"{' and '.join(missing)} not given", "An open rule must be asked for in full."
-            )
-
-    def create(self) -> None:
-        self.client.compute("POST", "global/firewalls", attempting=f"create {self.title}", body=self.body())
-
-    def update(self, current: dict[str, Any], plan: Plan) -> None:
-        changed = ", ".join(plan.differences.options)
-        plan.act(
-            f"update {self.title}: {changed}",
-            lambda: self.client.compute("PATCH", self._path, attempting=f"update {self.title}", body=self.body()),
-        )
-
-    def delete(self, current: dict[str, Any]) -> None:
-        self.client.compute("DELETE", self._path, attempting=f"delete {self.title}")
-
-
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS)
-    with errors_reported(module):
-        client = make_client(module, patient=True)
-        outcome = reconcile(FirewallRule(client, module.params), module.params["state"], check_mode=module.check_mode)
-        exit_with(module, outcome, "firewall")
+    manage(google_module(OPTIONS), FirewallRule, "firewall", patient=True)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,7 @@ description:
   - Machine type, run limit, service account and shielded settings can only be changed on a stopped one. On a running VM
     they are reported as RV(needs_stop) with a warning, unless O(allow_restart=true).
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
-  diff_mode:
-    support: full
-    description: Returns what differs, before and after.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.manages, google_api]
 options:
   name:
     description: The instance's name.
@@ -173,32 +166,10 @@ needs_stop:
   type: list
   elements: str
   sample: [machine_type]
-plan:
-  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
-  returned: success
-  type: list
-  elements: dict
-actions:
-  description: What was done, or would be done in check mode.
-  returned: success
-  type: list
-  elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
-from ansible.module_utils.fanops.api.options import (
-    SHARED_OPTIONS,
-    errors_reported,
-    exit_with,
-    google_module,
-    make_client,
-)
-from ansible.module_utils.fanops.reconcile.reconciler import reconcile
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, google_module, manage
 from ansible.module_utils.fanops.resources.instance import Instance
-from ansible.module_utils.fanops.resources.instance_body import shown
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -235,12 +206,7 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS)
-    with errors_reported(module):
-        client = make_client(module, patient=True)
-        outcome = reconcile(Instance(client, module.params), module.params["state"], check_mode=module.check_mode)
-        outcome.resource = shown(outcome.resource, module.params["metadata"] or {})
-        exit_with(module, outcome, "instance")
+    manage(google_module(OPTIONS), Instance, "instance", patient=True)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,7 @@ description:
   - Reads what the project has, adds up a month of it with and without Always Free, and lists the VM's runs with their
     costs, by Google's timestamps.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, in check mode as otherwise.
-  diff_mode:
-    support: none
-    description: There is nothing to change.
-extends_documentation_fragment: [cost_configuration, google_api]
+extends_documentation_fragment: [attributes.reads, cost_configuration, google_api]
 options:
   hours_per_week:
     description: Hours that the VM runs in a week, for the estimate; at most 168.
@@ -55,10 +48,6 @@ summary:
   description: The same in one line.
   returned: success
   type: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
 from datetime import datetime

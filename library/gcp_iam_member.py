@@ -15,14 +15,7 @@ description:
     with a condition of another title.
   - The policy is written with the etag it was read with, and read again when somebody else was faster.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
-  diff_mode:
-    support: full
-    description: Returns what differs, before and after.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.manages, google_api]
 options:
   resource_type:
     description: What the policy belongs to.
@@ -129,25 +122,11 @@ binding:
   returned: success, with O(role)
   type: dict
   sample: {role: roles/run.invoker, member: allUsers}
-plan:
-  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
-  returned: success
-  type: list
-  elements: dict
 bindings:
   description: The same of each grant.
   returned: success, with O(grants)
   type: list
   elements: dict
-actions:
-  description: What was done, or would be done in check mode.
-  returned: success
-  type: list
-  elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
 from ansible.module_utils.fanops.api.options import (

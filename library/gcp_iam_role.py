@@ -13,14 +13,7 @@ description:
   - Give one role by O(name), or several by O(roles).
   - A role of that name that was deleted less than a week ago is undeleted, since Google keeps its name.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
-  diff_mode:
-    support: full
-    description: Returns what differs, before and after.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.manages, google_api]
 options:
   name:
     description: The role id. 3 to 64 letters, digits, underscores or periods.
@@ -102,20 +95,6 @@ roles:
   returned: success, with O(roles)
   type: list
   elements: dict
-plan:
-  description: Per resource its name, what is done to it (C(none), C(create), C(update), C(delete), C(power)), and the actions.
-  returned: success
-  type: list
-  elements: dict
-actions:
-  description: What was done, or would be done in check mode.
-  returned: success
-  type: list
-  elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
 from ansible.module_utils.fanops.api.options import (

@@ -13,19 +13,8 @@ description:
     trained.
   - Manifest and files are checked before. A lost answer is told apart from a lost race by the write-id in the pointer.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Predicts the change without making it.
-  diff_mode:
-    support: full
-    description: Returns what differs, before and after.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.manages, release_bucket, google_api]
 options:
-  bucket:
-    description: The bucket of the releases.
-    type: str
-    required: true
   release:
     description:
       - A version, the beginning of a manifest's SHA-256 (6 characters or more), or V(previous), the release that was
@@ -55,10 +44,6 @@ options:
     description: Memory of an instance of the function, such as V(512Mi).
     type: str
     default: 512Mi
-  timeout:
-    description: Longest wait, in seconds, for one operation at Google's side.
-    type: int
-    default: 60
 """
 
 EXAMPLES = r"""
@@ -81,46 +66,26 @@ pointer:
   returned: success
   type: dict
   sample: {version: 8, manifest: 3f9a…, action: rollback, forced: false, previous: 77be…}
-actions:
-  description: What was done, or would be done in check mode.
-  returned: success
-  type: list
-  elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
-from ansible.module_utils.fanops.api.options import (
-    SHARED_OPTIONS,
-    errors_reported,
-    exit_with,
-    google_module,
-    make_client,
-)
-from ansible.module_utils.fanops.reconcile.reconciler import reconcile
+from ansible.module_utils.fanops.api.options import google_module, manage
+from ansible.module_utils.fanops.releases.listing import BUCKET_OPTIONS
 from ansible.module_utils.fanops.releases.promotion import LiveRelease
 
 OPTIONS = {
-    **SHARED_OPTIONS,
-    "bucket": {"type": "str", "required": True},
+    **BUCKET_OPTIONS,
     "release": {"type": "str", "required": True},
     "action": {"type": "str", "choices": ["promote", "rollback"], "default": "promote"},
     "reason": {"type": "str", "default": ""},
     "force": {"type": "bool", "default": False},
     "accuracy_floor": {"type": "float", "default": 0.6},
     "function_memory": {"type": "str", "default": "512Mi"},
-    "timeout": {"type": "int", "default": 60},
 }
 
 
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS)
-    with errors_reported(module):
-        release = LiveRelease(make_client(module), module.params)
-        exit_with(module, reconcile(release, "present", check_mode=module.check_mode), "pointer")
+    manage(google_module(OPTIONS), LiveRelease, "pointer")
 
 
 if __name__ == "__main__":

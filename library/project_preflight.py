@@ -14,14 +14,7 @@ description:
   - It changes nothing. What the run mends by itself, such as APIs that are off, is no defect. What cannot be seen while an
     API is off is returned as RV(unseen), to be looked at again when it is on.
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, in check mode as otherwise.
-  diff_mode:
-    support: none
-    description: There is nothing to change.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.reads, google_api]
 options:
   region:
     description: Region of bucket, function and quotas.

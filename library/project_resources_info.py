@@ -14,14 +14,7 @@ description:
     those are ours by name.
   - An API that is switched off has nothing; its name is returned in RV(disabled).
 author: FanOps (!UNKNOWN)
-attributes:
-  check_mode:
-    support: full
-    description: Reads only, in check mode as otherwise.
-  diff_mode:
-    support: none
-    description: There is nothing to change.
-extends_documentation_fragment: [google_api]
+extends_documentation_fragment: [attributes.reads, google_api]
 options:
   labels:
     description: The labels of what is ours.
@@ -72,14 +65,10 @@ disabled:
   returned: success
   type: list
   elements: str
-failure:
-  description: The failed call, as Google reported it (code, reason, target, message, retryable, details).
-  returned: failure
-  type: dict
 """
 
-from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.resources.listing import list_resources
+from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, answer, google_module
+from ansible.module_utils.fanops.resources.listing import sort_resources
 
 OPTIONS = {
     **SHARED_OPTIONS,
@@ -92,18 +81,7 @@ OPTIONS = {
 
 def main() -> None:
     """Run the module."""
-    module = google_module(OPTIONS)
-    with errors_reported(module):
-        names = {
-            "firewall": module.params["firewall_rules"],
-            "service_account": module.params["service_accounts"],
-            "role": module.params["roles"],
-        }
-        found, disabled = list_resources(make_client(module), module.params["labels"], names)
-        parts: dict[bool, list[dict[str, str]]] = {True: [], False: []}
-        for resource, is_ours in found:
-            parts[is_ours].append(resource)
-        module.exit_json(changed=False, ours=parts[True], foreign=parts[False], disabled=disabled)
+    answer(google_module(OPTIONS), sort_resources)
 
 
 if __name__ == "__main__":

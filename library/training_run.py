@@ -156,11 +156,9 @@ log_offset:
   type: int
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.fanops.training.outcome import failure_message
-from ansible.module_utils.fanops.training.run import TrainingError, TrainingRun, renew_lease
+from ansible.module_utils.fanops.training.run import TrainingError, TrainingRun, follow
 
 OPTIONS = {
     "run_id": {"type": "str", "required": True},
@@ -178,37 +176,6 @@ OPTIONS = {
     "start": {"type": "bool", "default": True},
     "log_offset": {"type": "int", "default": 0},
 }
-
-
-def follow(run: TrainingRun, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
-    """Start the run if it must be, wait a little, and return where it is."""
-    if not check_mode:
-        renew_lease()
-    found = run.observe()
-    reattached = found["state"] == "running"
-    start = (
-        params["start"]
-        and not params["follow_only"]
-        and not reattached
-        and (found["state"] != "finished" or params["force"])
-    )
-    if not check_mode:
-        if start:
-            run.start()
-        if start or reattached:
-            run.wait(params["poll_seconds"])
-            found = run.observe()
-    lines, offset = run.output(params["log_offset"])
-    return {
-        **found,
-        "changed": start,
-        "reattached": reattached,
-        "unit": run.unit,
-        "lines": lines,
-        "log_offset": offset,
-        "log_path": str(run.log),
-        "log": "\n".join(run.tail()),
-    }
 
 
 def main() -> None:

@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 
 from ml.core.gate import Limits, size_in_bytes
-from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED
-
-SMALLEST_SAMPLES = 100
+from ml.data.partitions import SMALLEST_ROWS
+from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED
 
 
 class TrainingError(Exception):
@@ -105,10 +104,10 @@ def check(arguments: argparse.Namespace) -> None:
     if arguments.data is not None and arguments.samples is not None:
         raise TrainingError("give --samples or --data, not both: all rows of a data file are used", 2)
     arguments.samples = DEFAULT_SAMPLES if arguments.samples is None else arguments.samples
-    if arguments.samples < SMALLEST_SAMPLES:
-        raise TrainingError(f"--samples must be at least {SMALLEST_SAMPLES}, got {arguments.samples}", 2)
-    if not 0 <= arguments.seed < 2**63:
-        raise TrainingError(f"--seed must be from 0 to {2**63 - 1}, got {arguments.seed}", 2)
+    if arguments.samples < SMALLEST_ROWS:
+        raise TrainingError(f"--samples must be at least {SMALLEST_ROWS}, got {arguments.samples}", 2)
+    if not 0 <= arguments.seed <= LARGEST_SEED:
+        raise TrainingError(f"--seed must be from 0 to {LARGEST_SEED}, got {arguments.seed}", 2)
     if not 0 <= arguments.access_patience <= 3600:
         raise TrainingError(f"--access-patience must be from 0 to 3600 seconds, got {arguments.access_patience:g}", 2)
     for name in ("jobs", "time_limit"):

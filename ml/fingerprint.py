@@ -16,14 +16,19 @@ import ast
 import hashlib
 import io
 import json
+import platform
 import sys
 import tokenize
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_SAMPLES = 10_000
 DEFAULT_SEED = 42
+LARGEST_SEED = 2**63 - 1
+#: What a model is made with, apart from Python.
+LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnx", "onnxruntime")
 #: What turns rows into the files of a model. Whatever of these rooms they import decides the result, too.
 DECIDING = ("ml.data.training_data", "ml.forest.growth", "ml.forest.onnx_export")
 ROOMS = ("ml.core.", "ml.data.", "ml.forest.")
@@ -40,7 +45,7 @@ def data_identity(data: str) -> dict[str, str]:
     its content is written. Raises DataUnavailableError.
     """
     if data.startswith("gs://"):
-        from ml.publish.bucket import Bucket, BucketError
+        from ml.bucket import Bucket, BucketError
 
         name, _, path = data[len("gs://") :].partition("/")
         if not name or not path:
@@ -69,8 +74,10 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
     the hashed requirements of the training machine, ``data`` where the rows come from and the sponsor catalogue without
     its campaign messages (they may be edited without a training), ``parameters`` the arguments of the run.
 
-    Raises FileNotFoundError if the lock or the catalogue is missing below ``root``.
+    Raises FileNotFoundError if the lock or the catalogue is missing below ``root``, and ValueError for a seed out of range.
     """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"--seed must be from 0 to {LARGEST_SEED}, got {seed}")
     package = root / "ml"
     sources = deciding(root)
     catalogue = json.loads((package / "core" / "sponsors.json").read_text(encoding="utf-8"))
@@ -86,6 +93,11 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
         ),
     }
     return {"fingerprint": _digest((name, value.encode()) for name, value in sorted(parts.items())), **parts}
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of what a model is made with."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def deciding(root: Path = ROOT) -> dict[str, str]:
@@ -171,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         data = data_identity(arguments.data) if arguments.data else None
         result: Mapping[str, str] = fingerprint(arguments.samples, arguments.seed, data=data)
-    except DataUnavailableError as error:
+    except (DataUnavailableError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except FileNotFoundError as missing:

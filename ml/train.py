@@ -17,17 +17,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ml.arguments import TrainingError, check, format_parser
-from ml.fingerprint import DataUnavailableError, data_identity, fingerprint
+from ml.fingerprint import DataUnavailableError, data_identity, fingerprint, libraries
 from ml.progress import Log, memory_bytes
 
 if TYPE_CHECKING:
+    from ml.bucket import Bucket
     from ml.core.releases import Candidate
+    from ml.data.partitions import Share
     from ml.data.sources import Source
     from ml.forest.checkpoints import Checkpoints
     from ml.forest.estimate import Prediction
-    from ml.forest.forest import Share
     from ml.forest.growth import Engine
-    from ml.publish.bucket import Bucket
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +80,7 @@ class Run:
 
         from ml.core.features import COLUMNS
         from ml.forest.checkpoints import Checkpoints
-        from ml.forest.forest import assemble
+        from ml.forest.random_forest import assemble
 
         verb = "read" if arguments.data else "generated"
         log(f"samples {verb} a partition at a time: {source.title}; features encoded ({len(COLUMNS)} dimensions)")
@@ -127,42 +127,42 @@ class Run:
         """Return the candidate with its report, and with what the run took."""
         from ml.core.releases import Candidate
         from ml.forest.evaluation import importance, learning_curve
-        from ml.report import page as report
+        from ml.report import run_report
 
         forest, shares, source, evaluation, live, prediction = parts
         curve, importances = learning_curve(forest, shares, source), importance(forest)
         candidate.facts.update(
-            libraries=report.libraries(),
+            libraries=libraries(),
             resources={
                 "peak_memory_bytes": memory_bytes(),
                 "seconds": round(self._log.seconds, 1),
                 "predicted": prediction.as_dict(),
             },
         )
-        page = report.succeeded(
+        page = run_report.succeeded(
             candidate.facts, evaluation, curve, importances, live, candidate.files, list(self._log.tail)
         )
-        return Candidate({**candidate.files, report.NAME: page}, candidate.facts)
+        return Candidate({**candidate.files, run_report.NAME: page}, candidate.facts)
 
     def report_failure(self, reason: str) -> None:
         """Leave a report of the failure in the output folder; a disk that is full must not hide the reason."""
-        from ml.report import page as report
+        from ml.report import run_report
 
         arguments = self._arguments
         parameters = {"data": arguments.data or f"{arguments.samples:,} synthetic rows", "seed": arguments.seed}
         self._log(f"failed: {reason}")
-        page = report.failed("Training run that failed", reason, parameters, list(self._log.tail))
+        page = run_report.failed("Training run that failed", reason, parameters, list(self._log.tail))
         try:
-            (arguments.output / report.NAME).write_bytes(page)
+            (arguments.output / run_report.NAME).write_bytes(page)
         except OSError as error:
-            self._log(f"cannot write {arguments.output / report.NAME}: {error.strerror}")
+            self._log(f"cannot write {arguments.output / run_report.NAME}: {error.strerror}")
 
 
 def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     """Return the bucket to publish to, reached once so that a wrong name or missing rights end the run at once."""
     if url is None:
         return None
-    from ml.publish.bucket import Bucket, BucketError, bucket_name
+    from ml.bucket import Bucket, BucketError, bucket_name
 
     try:
         bucket = Bucket(bucket_name(url), patience=patience, report=log)
@@ -180,9 +180,9 @@ def _open_source(arguments: argparse.Namespace, identity: dict[str, str] | None,
         from ml.data.sources import Synthetic
 
         return Synthetic(arguments.samples, arguments.seed)
+    from ml.bucket import BucketError
     from ml.data.file_reader import DataError
     from ml.data.training_data import open_data
-    from ml.publish.bucket import BucketError
 
     try:
         return open_data(arguments.data, identity, arguments.output / "data", log)

@@ -19,9 +19,9 @@ from unittest import mock
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
+from ml.bucket import Bucket, BucketError
 from ml.core.gate import Proof
 from ml.core.releases import Candidate, load_release
-from ml.publish.bucket import Bucket, BucketError
 from ml.publish.publisher import MIRRORS, InconclusiveError, publish
 from tests.faulty_storage import KINDS, Fault, Front
 

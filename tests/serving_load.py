@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ml.bucket import Bucket
 from ml.core.gate import Proof
 from ml.core.releases import Candidate, Pointer, canonical_json, sha256
-from ml.publish.bucket import Bucket
 from ml.publish.publisher import publish
 from tests.faulty_storage import Front
 from tests.running_function import Server, lay_out, running_function

@@ -11,12 +11,12 @@ from ml.core.context import Context
 from ml.core.features import Features
 from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
-from sponsor_api.answers import Answers, plain
+from sponsor_api.answers import Answers, validate_columns
 
 
 def decoded(rows: list[dict[str, Any]]) -> tuple[list[Context], Features]:
     """Return what the function makes of the rows; all of these are valid as they stand."""
-    found = plain(rows)
+    found = validate_columns(rows)
     assert found
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from google.cloud.storage import Client
 
+from ml.bucket import Bucket
 from ml.core.context import EVENTS, ZONES
 from ml.core.features import COLUMNS
 from ml.core.gate import Proof
@@ -19,10 +20,9 @@ from ml.core.releases import Candidate
 from ml.core.sponsors import CLASSES
 from ml.data import synthetic
 from ml.data.sources import Synthetic
-from ml.forest.forest import assemble
 from ml.forest.growth import Threads, grow_forest
+from ml.forest.random_forest import assemble
 from ml.progress import Log
-from ml.publish.bucket import Bucket
 from ml.publish.candidates import make_candidate
 from ml.publish.publisher import publish
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.context import EVENTS, ZONES, Context
+from .context import EVENTS, ZONES, Context
 
 NUMBERS: tuple[str, ...] = ("match_minute", "score_diff", "temperature", "crowd_density")
 COLUMNS: tuple[str, ...] = (

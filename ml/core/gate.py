@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml.core.releases import Candidate, Release
+from .releases import Candidate, Release
 
 TOLERANCE = 1e-5  # between two implementations of the same forest, on a probability
 REGRESSION = 0.005  # accuracy that a candidate may lose against the live release: seeds differ by a tenth of that

@@ -17,10 +17,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ml.core.context import Context, ContextError, validate
-from ml.core.features import COLUMNS, Features, encode
-from ml.core.gate import TOLERANCE
-from ml.core.releases import Release, ReleaseError
+from .context import Context, ContextError, validate
+from .features import COLUMNS, Features, encode
+from .gate import TOLERANCE
+from .releases import Release, ReleaseError
 
 _SORTED_ROWS = 256  # from this many rows on, sorting them costs less than it saves
 

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 from ml.core.features import Features
 from ml.data import synthetic
+from ml.data.partitions import Share, plan
 from ml.data.synthetic import Labels
-from ml.forest.forest import Share, plan
 
 
 class Chunk(NamedTuple):

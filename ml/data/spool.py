@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.core.features import ContextArrays, Features, encode_arrays
+from ml.data.partitions import Share, plan
 from ml.data.sources import Chunk
 from ml.data.synthetic import HELD_OUT_ROWS, HELD_OUT_SEED, Labels, stream
-from ml.forest.forest import Share, plan
 
 RECORD = np.dtype(
     [

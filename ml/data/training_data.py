@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ml.data import spool
 from ml.data.file_reader import DataError, data_format, read
+from ml.data.partitions import SMALLEST_ROWS
 from ml.data.spool import Spool
 from ml.progress import Log
-
-SMALLEST_ROWS = 100
 
 
 def open_data(data: str, identity: Mapping[str, str], folder: Path, log: Log) -> Spool:
@@ -39,7 +38,7 @@ def open_data(data: str, identity: Mapping[str, str], folder: Path, log: Log) ->
 
 
 def _fetch(url: str, identity: Mapping[str, str], folder: Path, log: Log) -> Path:
-    from ml.publish.bucket import Bucket
+    from ml.bucket import Bucket
 
     bucket, _, name = url[len("gs://") :].partition("/")
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,11 @@ from typing import Any
 from distributed import Client, wait
 from distributed.security import Security
 
+from ml.data.partitions import Share
 from ml.data.sources import Source
-from ml.fingerprint import fingerprint
-from ml.forest.forest import Share
+from ml.fingerprint import fingerprint, libraries
 from ml.forest.growth import EngineError, grow_rows, grow_task
 from ml.progress import Progress
-from ml.report.page import libraries
 
 WAIT_SECONDS = 180  # for the scheduler and for the first workers
 STALL_SECONDS = 300  # without a single finished partition

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml.core.releases import MAX_FILE_BYTES
+from ml.data.partitions import Share
 from ml.data.sources import Source
-from ml.forest import forest
-from ml.forest.forest import Share
-from ml.forest.memory import memory_budget, suggest
+from ml.forest import random_forest
+from ml.forest.machine_types import suggest
+from ml.forest.memory_budget import memory_budget
 from ml.progress import memory_bytes
 
 _SAMPLE_ROWS = 4_000
@@ -76,13 +77,13 @@ def predict(source: Source, seed: int, jobs: int, workers: int = 0) -> Predictio
     started = time.perf_counter()
     features, labels = source.partition(sample)
     made = time.perf_counter()
-    for _ in forest.grow(sample, features, labels, seed):
+    for _ in random_forest.grow(sample, features, labels, seed):
         pass
     grown = time.perf_counter()
     seconds = rows / len(labels) * (made - started)
     seconds += sum(share.trees * _work(share.rows) for share in shares) / _work(len(labels)) * (grown - made)
 
-    nodes = sum(share.trees * (2 * forest.leaves(share.rows) - 1) for share in shares)
+    nodes = sum(share.trees * (2 * random_forest.leaves(share.rows) - 1) for share in shares)
     threads = min(jobs, len(shares)) if len(shares) > 1 else 1
     growing = 0 if workers else threads * shares[0].rows * BYTES_A_ROW
     finishing = max(CONVERT_BYTES + nodes * CONVERT_BYTES_A_NODE, REPORT_BYTES + nodes * REPORT_BYTES_A_NODE)

@@ -15,8 +15,9 @@ from ml.core.features import encode
 from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
 from ml.data import synthetic
+from ml.data.partitions import Share
 from ml.data.sources import Source
-from ml.forest.forest import Share, probabilities
+from ml.forest.random_forest import probabilities
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier

@@ -12,11 +12,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
 from ml.core.features import Features
+from ml.data.partitions import Share
 from ml.data.sources import Source
 from ml.data.synthetic import Labels
-from ml.forest import forest
+from ml.forest import random_forest
 from ml.forest.checkpoints import Checkpoints, pack, unpack
-from ml.forest.forest import Share
 from ml.progress import Log, Progress
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def grow_task(source: Source, share: Share, seed: int) -> bytes:
 
 def grow_rows(features: Features, labels: Labels, share: Share, seed: int) -> bytes:
     """Return the trees that ``share`` grows on these rows, packed."""
-    return pack([tree for batch in forest.grow(share, features, labels, seed) for tree in batch])
+    return pack([tree for batch in random_forest.grow(share, features, labels, seed) for tree in batch])
 
 
 class Threads:
@@ -67,7 +67,7 @@ class Threads:
         if len(shares) == 1:  # all threads on the one partition
             features, labels = source.partition(shares[0])
             trees: Trees = []
-            for batch in forest.grow(shares[0], features, labels, seed, self._jobs):
+            for batch in random_forest.grow(shares[0], features, labels, seed, self._jobs):
                 trees += batch
                 progress.advance(trees=len(batch))
             progress.advance(rows=shares[0].rows)

@@ -17,14 +17,14 @@ from ml.core.serving import Model, model_of
 from ml.core.sponsors import CLASSES
 from ml.data.sources import Source
 from ml.forest.evaluation import Evaluation, evaluate, golden_rows
-from ml.forest.memory import return_freed_memory
+from ml.forest.memory_budget import return_freed_memory
 from ml.forest.onnx_export import to_onnx
 from ml.progress import Log
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
 
-    from ml.publish.bucket import Bucket
+    from ml.bucket import Bucket
 
 
 def make_candidate(forest: RandomForestClassifier, source: Source, jobs: int, log: Log) -> tuple[Candidate, Evaluation]:
@@ -96,7 +96,7 @@ def save(candidate: Candidate, output: Path, log: Log) -> None:
 
 def live_manifest(bucket: Bucket) -> dict[str, Any] | None:
     """Return the manifest of the live release, or None if there is none that can be read."""
-    from ml.publish.bucket import BucketError
+    from ml.bucket import BucketError
 
     try:
         return read_manifest(bucket.read, read_pointer(bucket.read).manifest)
@@ -108,7 +108,7 @@ def publish_candidate(
     bucket: Bucket, candidate: Candidate, source: Source, limits: Limits, force: bool, log: Log
 ) -> None:
     """Make the candidate the live release of the bucket."""
-    from ml.publish.bucket import BucketError
+    from ml.bucket import BucketError
     from ml.publish.publisher import InconclusiveError, RefusedError, publish
 
     try:

@@ -101,7 +101,7 @@ def prove_joblib(folder: Path, facts: Mapping[str, Any]) -> None:
 
     from ml.core.context import validate
     from ml.core.features import encode
-    from ml.forest.forest import probabilities
+    from ml.forest.random_forest import probabilities
 
     columns = joblib.load(io.BytesIO(read_verified(folder, "model_columns.joblib", facts)))
     if list(columns) != list(facts["columns"]):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ml.bucket import Bucket, BucketError, ConflictError, crc32c
 from ml.core.gate import Limits, Proof, memory_refusals, quality_refusals
 from ml.core.releases import (
     HISTORY,
@@ -32,7 +33,6 @@ from ml.core.releases import (
     manifest_path,
     sha256,
 )
-from ml.publish.bucket import Bucket, BucketError, ConflictError, crc32c
 from ml.publish.proof import prove as prove_in_children
 
 MIRRORS = ("model.joblib", "model_columns.joblib")
@@ -106,8 +106,7 @@ def publish(
     for attempt in range(_ATTEMPTS):
         found = bucket.read_versioned(POINTER)
         generation = found[1] if found else 0
-        current = _current_pointer(found[0] if found else None, force)
-        live = _live_release(bucket, current, force)
+        current, live = _live(bucket, found[0] if found else None, force)
         if live is not None and _same(live, candidate):
             _write_mirrors(bucket, candidate, live.digest, report)
             return Outcome(False, live.version, live.digest)
@@ -146,28 +145,20 @@ def _refuse(refusals: list[str], force: bool) -> None:
         raise RefusedError(f"{'; '.join(refusals)}; or promote it all the same with --force")
 
 
-def _current_pointer(stored: bytes | None, force: bool) -> Pointer | None:
-    """Return the pointer as it is stored, or None if there is none (or, forced, if it cannot be read)."""
-    if stored is None:
-        return None
-    try:
-        return Pointer.from_bytes(stored)
-    except ReleaseError as error:
-        if force:
-            return None
-        raise ReleaseError(f"the live release cannot be compared with: {error}; --force replaces it") from error
+def _live(bucket: Bucket, stored: bytes | None, force: bool) -> tuple[Pointer | None, Release | None]:
+    """Return the stored pointer and its release with verified model bytes, None for what there is not.
 
-
-def _live_release(bucket: Bucket, pointer: Pointer | None, force: bool) -> Release | None:
-    """Return the live release with its model bytes verified, or None if there is none (or, forced, if it is damaged)."""
-    if pointer is None:
-        return None
+    What is damaged is an error; if forced, it counts as missing.
+    """
+    pointer = None
     try:
-        return load_release(bucket.read, pointer=pointer)
+        if stored is not None:
+            pointer = Pointer.from_bytes(stored)
+            return pointer, load_release(bucket.read, pointer=pointer)
     except ReleaseError as error:
-        if force:
-            return None
-        raise ReleaseError(f"the live release cannot be compared with: {error}; --force replaces it") from error
+        if not force:
+            raise ReleaseError(f"the live release cannot be compared with: {error}; --force replaces it") from error
+    return pointer, None
 
 
 def _same(live: Release, candidate: Candidate) -> bool:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ml.publish.bucket import Bucket, BucketError, bucket_name
+from ml.bucket import Bucket, BucketError, bucket_name
 
 LOG_BYTES = 2**20
 DEADLINE = 30.0  # seconds; the end of the run waits for this

@@ -37,4 +37,7 @@ options:
     description: Longest wait, in seconds, for one operation at Google's side.
     type: int
     default: 300
+notes:
+  - When a call fails, the result has C(failure), the call as Google reported it (C(code), C(reason), C(target), C(message),
+    C(retryable), C(details)).
 """

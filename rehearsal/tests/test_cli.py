@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rehearsal import cli
+from rehearsal.testing import free_port
+from rehearsal.wire.calls import REGISTRY
+from rehearsal.wire.trust import ensure_authority
 
 PROJECT = "https://cloudresourcemanager.googleapis.com/v1/projects/fanops-rehearsal"
 ACCOUNTS = "https://iam.googleapis.com/v1/projects/fanops-rehearsal/serviceAccounts"
@@ -92,3 +96,41 @@ def test_the_environment_is_for_a_shell_or_a_program_and_for_an_identity(rehears
     owner = json.loads(rehearsal("env", "--identity", "owner", "--output", "json")[1])
     assert exports.keys() == owner.keys() and exports["GCP_PROJECT"] == owner["GCP_PROJECT"] == "fanops-rehearsal"
     assert exports["GCP_SERVICE_ACCOUNT_FILE"] != owner["GCP_SERVICE_ACCOUNT_FILE"]
+
+
+def test_ask_shows_the_curl_line_and_ends_as_curl_does(control_plane: Any, rehearsal: Any) -> None:
+    code, said = rehearsal("ask")
+    assert (code, said) == (1, "rehearsal: no function is deployed; deploy one first\n")
+    record = {"resource": {"serviceConfig": {"uri": "https://hello-uc.a.run.app"}}}
+    control_plane.store.put("functions", "p/us-central1/hello", record)
+    control_plane.settings = replace(control_plane.settings, frontdoor_port=free_port())
+    ensure_authority(control_plane.settings)
+    code, said = rehearsal("ask", "--data", '{"a": 1}')
+    # Nothing listens at the front door's port: curl cannot connect, and says so.
+    assert code == 7 and "curl: (7)" in said
+    assert "The function answers at https://hello-uc.a.run.app\n" in said
+    assert """--header 'Content-Type: application/json' --data '{"a":1}' https://hello-uc.a.run.app\n""" in said
+    with pytest.raises(SystemExit):
+        rehearsal("ask", "--data", "{")
+
+
+def test_a_new_method_begins_with_a_handler_that_says_501_and_a_test_that_wants_200(
+    ask: Any, control_plane: Any, rehearsal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(REGISTRY, "methods", dict(REGISTRY.methods))
+    code, stub = rehearsal("new-method", "compute.instances.suspend")
+    assert code == 0 and "Take no body and answer Operation; parameters: " in stub
+    control_plane.identity.services.enable(control_plane.settings.project_id, "compute.googleapis.com")
+    names: dict[str, Any] = {}
+    exec(stub, names)
+    assert REGISTRY.methods["compute.instances.suspend"].permission == "compute.instances.suspend"
+    with pytest.raises(AssertionError, match=r"compute\.instances\.suspend is not implemented here"):
+        names["test_suspend_instances"](ask, control_plane)
+    assert 'permission="iam.roles.create"' in rehearsal("new-method", "iam.organizations.roles.create")[1]
+
+
+def test_a_new_method_must_be_one_of_googles_without_a_handler(rehearsal: Any) -> None:
+    assert rehearsal("new-method", "compute.instances.get")[1].startswith(
+        "rehearsal: compute.instances.get has a handler"
+    )
+    assert "similar ids: compute.instances.suspend" in rehearsal("new-method", "compute.instances.suspnd")[1]

@@ -100,3 +100,36 @@ def test_a_handler_that_does_not_check_what_it_says_answers_nothing(
 
     answer = ask("GET", f"https://cloudresourcemanager.googleapis.com/v1/projects/{PROJECT}")
     assert answer.status_code == 500 and PROJECT not in answer.get_data(as_text=True)
+
+
+def test_what_no_permission_guards_is_a_list_that_somebody_wrote() -> None:
+    found = [*REGISTRY.methods.items(), *((route.method_id, route.implementation) for route in REGISTRY.raw)]
+    assert {name for name, implementation in found if implementation.permission is SIGNED_IN} == {
+        "cloudfunctions.projects.locations.functions.testIamPermissions",
+        "cloudresourcemanager.projects.list",
+        "cloudresourcemanager.projects.search",
+        "cloudresourcemanager.projects.testIamPermissions",
+        "compute.imageFamilyViews.get",
+        "compute.images.get",
+        "compute.images.getFromFamily",
+        "compute.images.list",
+        "iam.projects.serviceAccounts.testIamPermissions",
+        "iamcredentials.projects.serviceAccounts.getAllowedLocations",
+        "oauth2.userinfo.get",
+        "oslogin.users.getLoginProfile",
+        "oslogin.users.importSshPublicKey",
+        "run.projects.locations.services.testIamPermissions",
+        "storage.buckets.testIamPermissions",
+    }
+    assert {name for name, implementation in found if implementation.permission is PUBLIC} == {
+        "cloudfunctions.download",
+        "cloudfunctions.upload",
+        "compute.batch",
+        "functions.invoke",
+        "oauth2.accountCerts",
+        "oauth2.certs",
+        "oauth2.revoke",
+        "oauth2.token",
+        "oauth2.tokeninfo",
+        "storage.objects.insert",  # the next part of an upload session
+    }

@@ -16,7 +16,7 @@ from rehearsal.settings import Settings
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PythonMirror:
-    monkeypatch.setattr(python_mirror, "release_host_answers", lambda: False)
+    monkeypatch.setattr(python_mirror, "answers", lambda url: False)
     monkeypatch.setattr(python_mirror, "find_python", lambda major, minor: None)
     return PythonMirror(Settings(home=tmp_path, cache=tmp_path / "cache"))
 
@@ -32,7 +32,7 @@ def test_without_any_source_the_images_carry_no_list(mirror: PythonMirror) -> No
 
 
 def test_where_the_release_host_answers_nothing_is_made(mirror: PythonMirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(python_mirror, "release_host_answers", lambda: True)
+    monkeypatch.setattr(python_mirror, "answers", lambda url: True)
     lines: list[str] = []
     mirror.prepare(lines.append)
     assert lines == [] and "through the front door" in mirror.status()

@@ -14,8 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from sklearn.ensemble import RandomForestClassifier
 
-from ml.forest.forest import probabilities
-from ml.publish.bucket import Bucket
+from ml.bucket import Bucket
+from ml.forest.random_forest import probabilities
 from tests.faulty_storage import Front, faulty_storage
 from tests.running_function import Server, lay_out, running_function
 from tests.unit.ml.model_fixtures import BUCKET, as_candidate, grown, new_client, publish_unproven

@@ -58,7 +58,7 @@ def deployed(tmp_path: Path) -> Callable[[str], bool]:
     [
         ("core/context.py", True),
         ("function/sponsor_api/answers.py", True),
-        ("report/page.py", False),
+        ("report/run_report.py", False),
         ("forest/cluster.py", False),
         ("data/spool.py", False),
         ("publish/publisher.py", False),

@@ -73,7 +73,7 @@ GUARDS = [
     Guard(
         "a new VM has Google's run limit",
         f"{CLIENT}/resources/instance_body.py",
-        'if not options["max_run_seconds"]:',
+        "if not seconds:",
         "if True:",
         f"{UNIT}/modules/test_gce_instance.py",
     ),
@@ -142,7 +142,7 @@ GUARDS = [
     ),
     Guard(
         "the pointer is only swapped from what was compared with",
-        "ml/publish/bucket.py",
+        "ml/bucket.py",
         "if_generation_match=generation,",
         "",
         f"{UNIT}/ml",

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import ml.publish.publisher
+from ml.bucket import Bucket, BucketError
 from ml.core.gate import Proof
 from ml.core.releases import Candidate, read_pointer
-from ml.publish.bucket import Bucket, BucketError
 from ml.publish.publisher import publish
 from tests.damaged_files import damage, deserialisers_guarded
 from tests.faulty_storage import KINDS, Front, faulty_storage

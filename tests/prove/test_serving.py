@@ -14,12 +14,12 @@ import pytest
 import schemathesis
 from sklearn.ensemble import RandomForestClassifier
 
+from ml.bucket import Bucket
 from ml.core.features import encode_arrays
 from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
 from ml.data import synthetic
-from ml.forest.forest import probabilities
-from ml.publish.bucket import Bucket
+from ml.forest.random_forest import probabilities
 from tests.faulty_storage import Front, faulty_storage
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.prove.figures import record, table

@@ -22,7 +22,7 @@ _PLACES = {
 _MICRO = 1e6  # confidences are told in millionths
 
 
-def plain(rows: Sequence[Any]) -> tuple[list[Context], Features] | None:
+def validate_columns(rows: Sequence[Any]) -> tuple[list[Context], Features] | None:
     """Return contexts and features float32 (n, 15) of rows that are all valid as they stand, column by column.
 
     None means that some row needs a closer look (``ml.core.context.validate``): it may be wrong, or only unusual. Both ways

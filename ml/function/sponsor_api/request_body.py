@@ -13,7 +13,7 @@ import orjson
 
 from ml.core.context import Context, ContextError, Problem, validate
 from ml.core.features import Features, encode
-from sponsor_api.answers import plain
+from sponsor_api.answers import validate_columns
 from sponsor_api.responses import Environ, HttpProblem, environment_seconds
 
 MAX_BODY_BYTES = 4 * 2**20
@@ -111,7 +111,7 @@ def instances(document: Mapping[str, Any]) -> tuple[list[Context], Features]:
     if len(instances) > MAX_ROWS:
         allowed, sent = f"at most {MAX_ROWS} match contexts", str(len(instances))
         _invalid([Problem("instances", f"instances may have {allowed} a request, got {sent}", allowed, sent)])
-    found = plain(instances)
+    found = validate_columns(instances)
     if found is not None:
         return found
     contexts, problems = [], []

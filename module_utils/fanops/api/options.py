@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 from ansible.module_utils.fanops.api import credentials
 from ansible.module_utils.fanops.api.client import Client
 from ansible.module_utils.fanops.api.errors import GoogleApiError
-from ansible.module_utils.fanops.reconcile.reconciler import Outcome
+from ansible.module_utils.fanops.reconcile.reconciler import Outcome, Resource, reconcile
 
 try:
     import google.auth  # noqa: F401
@@ -60,11 +60,11 @@ def make_client(module: AnsibleModule, *, patient: bool = False) -> Client:
     )
 
 
-def exit_with(module: AnsibleModule, outcome: Outcome, key: str, **more: Any) -> None:
+def exit_with(module: AnsibleModule, outcome: Outcome, key: str) -> None:
     """End the module with what the reconciler did; the resource is returned as ``key``."""
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(**outcome.result(key), **more)
+    module.exit_json(**outcome.result(key))
 
 
 @contextmanager
@@ -74,3 +74,17 @@ def errors_reported(module: AnsibleModule) -> Iterator[None]:
         yield
     except GoogleApiError as error:
         module.fail_json(msg=str(error), failure=error.facts())
+
+
+def manage(module: AnsibleModule, resource: type[Resource], key: str, *, patient: bool = False) -> None:
+    """Bring the one resource that the options describe into ``state`` and end the module; it is returned as ``key``."""
+    with errors_reported(module):
+        described = resource(make_client(module, patient=patient), module.params)
+        state = module.params.get("state", "present")
+        exit_with(module, reconcile(described, state, check_mode=module.check_mode), key)
+
+
+def answer(module: AnsibleModule, read: Callable[[Client, dict[str, Any]], Mapping[str, Any]]) -> None:
+    """End a module that reads only with what ``read`` makes of the client and the options."""
+    with errors_reported(module):
+        module.exit_json(changed=False, **read(make_client(module), module.params))

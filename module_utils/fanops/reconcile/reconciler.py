@@ -13,7 +13,9 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile import fields
 from ansible.module_utils.fanops.reconcile.diff import Differences
+from ansible.module_utils.fanops.reconcile.fields import Field
 
 #: Seconds during which a resource made a moment ago may still be invisible (IAM is only eventually consistent).
 VISIBLE_WITHIN = 60.0
@@ -66,6 +68,8 @@ class Resource:
     """One kind of resource. Subclasses fill in the gaps; ``options`` are the module's parameters."""
 
     kind = "resource"
+    #: The options that describe it.
+    fields: Sequence[Field] = ()
     #: What is done to a missing and to a superfluous one, in the words of ``actions``.
     verbs = ("create", "delete")
 
@@ -88,15 +92,23 @@ class Resource:
 
     def wanted(self) -> dict[str, Any]:
         """What the options ask for, by option name; None = not managed."""
-        raise NotImplementedError
+        return fields.wanted(self.fields, self.options)
 
     def view(self, current: dict[str, Any]) -> dict[str, Any]:
         """What Google has, in the words of ``wanted``."""
-        raise NotImplementedError
+        return fields.view(self.fields, current)
+
+    def body(self, only: Sequence[str] | None = None) -> dict[str, Any]:
+        """The request body of the options that are given, or of those in ``only``."""
+        return fields.body(self.fields, self.options, only)
 
     def predict(self, current: dict[str, Any] | None) -> dict[str, Any] | None:
         """What ``fetch`` would answer after the actions, as far as it can be known: check mode returns it."""
         return current
+
+    def shown(self, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The resource as the module returns it."""
+        return found
 
     def validate(self) -> None:
         """Checks before a create that need a read of their own (does the machine type exist?)."""
@@ -171,7 +183,7 @@ def reconcile(resource: Resource, state: str, *, check_mode: bool) -> Outcome:
         "change": change_of(plan, state, existed=current is not None),
         "actions": [name for name, _action in plan.actions],
     }
-    return Outcome(changed, final, plan, found_warnings, [row])
+    return Outcome(changed, resource.shown(final), plan, found_warnings, [row])
 
 
 def change_of(plan: Plan, state: str, *, existed: bool) -> str:

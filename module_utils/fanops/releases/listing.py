@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The releases in a bucket as the controller sees them. ``ml/core/releases.py`` says what a release is, and writes them.
-
-A module runs without the package ``ml``; a unit test has each side read what the other one wrote.
-"""
+"""The releases in a bucket as the controller sees them. ``core`` is ``ml/core``: ``core/releases.py`` says what a release is."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import uuid
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible.module_utils.fanops.api.client import Client, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.api.options import SHARED_OPTIONS
+from ansible.module_utils.fanops.core import releases
+from ansible.module_utils.fanops.core.releases import POINTER, Pointer, Promotion, ReleaseError, ReleaseNotFoundError
 
 #: The options of every module that looks into the bucket of the releases.
 BUCKET_OPTIONS: dict[str, Any] = {
@@ -23,15 +21,30 @@ BUCKET_OPTIONS: dict[str, Any] = {
     "timeout": {"type": "int", "default": 60},
 }
 
-POINTER = "current.json"
-MANIFESTS = "manifests/"
-BLOBS = "blobs/"
-SCHEMA = 1
-HISTORY = 20  # promotions that the pointer remembers, as in ml.core.releases
-REMEDY = "Publish a good release again (ansible-playbook site.yml -e training_force=true)."
+MANIFESTS, BLOBS = "manifests/", "blobs/"
+REMEDY = "Publish a good release again."
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_PROMOTION = ("version", "manifest", "write_id", "updated", "action", "reason", "forced")
+
+
+class ReleaseFacts(TypedDict):
+    """What is known of one release; sizes in bytes, accuracy 0 to 1. None: not promoted, or not recorded."""
+
+    release: str
+    version: int | None
+    live: bool
+    promoted: str | None
+    action: str | None
+    reason: str | None
+    forced: bool | None
+    created: str
+    fingerprint: str | None
+    code: str | None
+    data: str | None
+    samples: int | None
+    accuracy: float | None
+    size_bytes: int
+    serving_bytes: int | None
 
 
 class Bucket:
@@ -61,6 +74,13 @@ class Bucket:
             if error.status == 404:
                 return None
             raise
+
+    def need(self, path: str) -> bytes:
+        """The object's content; ReleaseNotFoundError when it does not exist."""
+        data = self.read(path)
+        if data is None:
+            raise ReleaseNotFoundError(f"{path} does not exist")
+        return data
 
     def list(self, prefix: str) -> list[dict[str, Any]]:
         """The metadata of the objects whose names begin with ``prefix``; empty when there is no bucket yet."""
@@ -125,40 +145,24 @@ class Bucket:
         return True
 
 
-def parse_json(data: bytes, bucket: str, path: str) -> dict[str, Any]:
-    """An object's JSON; GoogleApiError if it is something else."""
-    attempting = f"read gs://{bucket}/{path}"
-    try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise GoogleApiError(attempting, "it is not JSON", REMEDY) from error
-    if not isinstance(found, dict):
-        raise GoogleApiError(attempting, "it is not a JSON object", REMEDY)
-    return found
-
-
-def digest_in(pointer: dict[str, Any], bucket: str) -> str:
-    """The SHA-256 of the manifest that a pointer names."""
-    match = _DIGEST.search(str(pointer.get("manifest", "")))
-    if not match:
-        raise GoogleApiError(f"read gs://{bucket}/{POINTER}", "it names no manifest", REMEDY)
-    return match.group(0)
-
-
 def read_manifest(bucket: Bucket, digest: str) -> dict[str, Any]:
     """The manifest of that SHA-256, whose content was checked against it."""
-    path = f"{MANIFESTS}{digest}.json"
-    data = bucket.read(path)
-    if data is None:
-        raise GoogleApiError(f"read gs://{bucket.name}/{path}", f"{POINTER} points to it and it does not exist", REMEDY)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise GoogleApiError(
-            f"read gs://{bucket.name}/{path}", "its content does not have the digest in its name", REMEDY
-        )
-    return parse_json(data, bucket.name, path)
+    try:
+        return releases.read_manifest(bucket.need, digest)
+    except ReleaseError as error:
+        path = releases.manifest_path(digest)
+        raise GoogleApiError(f"read gs://{bucket.name}/{path}", str(error), REMEDY) from error
 
 
-def read_pointer(bucket: Bucket) -> tuple[dict[str, Any] | None, str]:
+def parse_pointer(bucket: Bucket, data: bytes) -> Pointer:
+    """The pointer with that content."""
+    try:
+        return Pointer.from_bytes(data)
+    except ReleaseError as error:
+        raise GoogleApiError(f"read gs://{bucket.name}/{POINTER}", str(error), REMEDY) from error
+
+
+def read_pointer(bucket: Bucket) -> tuple[Pointer | None, str]:
     """The pointer and its generation; (None, "0") when nothing was ever published."""
     for _ in range(10):
         found = bucket.look(POINTER)
@@ -166,17 +170,8 @@ def read_pointer(bucket: Bucket) -> tuple[dict[str, Any] | None, str]:
             return None, "0"
         data = bucket.read(POINTER, found["generation"])
         if data is not None:  # else it was replaced between the two calls
-            return parse_json(data, bucket.name, POINTER), found["generation"]
+            return parse_pointer(bucket, data), found["generation"]
     raise GoogleApiError(f"read gs://{bucket.name}/{POINTER}", "it changes all the time", "Run again.")
-
-
-def promotions(pointer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The live promotion and those before it, latest first."""
-    if pointer is None:
-        return []
-    defaults = {"action": "publish", "reason": "", "forced": False}
-    entries = [pointer, *pointer.get("history", [])]
-    return [defaults | {name: entry[name] for name in _PROMOTION if name in entry} for entry in entries]
 
 
 def live_release(bucket: Bucket) -> dict[str, Any]:
@@ -184,10 +179,10 @@ def live_release(bucket: Bucket) -> dict[str, Any]:
     data = bucket.read(POINTER)
     if data is None:
         return {"release": None, "pointer": None}
-    pointer = parse_json(data, bucket.name, POINTER)
-    digest = digest_in(pointer, bucket.name)
-    members = {key: value for key, value in pointer.items() if key in ("version", "fingerprint", "updated", "previous")}
-    return {"release": {**read_manifest(bucket, digest), **members, "manifest_sha256": digest}, "pointer": pointer}
+    pointer = parse_pointer(bucket, data)
+    members = {name: getattr(pointer, name) for name in ("version", "fingerprint", "updated", "previous")}
+    release = {**read_manifest(bucket, pointer.manifest), **members, "manifest_sha256": pointer.manifest}
+    return {"release": release, "pointer": json.loads(data)}
 
 
 def read_releases(client: Client, options: dict[str, Any]) -> dict[str, Any]:
@@ -207,40 +202,42 @@ def every_object(bucket: Bucket) -> list[dict[str, Any]]:
     return [{"name": item["name"], "size": int(item["size"]), "updated": item.get("updated")} for item in found]
 
 
-def every_release(bucket: Bucket) -> list[dict[str, Any]]:
+def every_release(bucket: Bucket) -> list[ReleaseFacts]:
     """What is known of each release in the bucket: promoted ones first, latest first, then candidates."""
     pointer, _ = read_pointer(bucket)
-    promoted: dict[str, dict[str, Any]] = {}
-    for entry in promotions(pointer):
-        promoted.setdefault(entry["manifest"], entry)
-    found = []
-    for item in bucket.list(MANIFESTS):
-        digest = item["name"].removeprefix(MANIFESTS).removesuffix(".json")
-        if not _DIGEST.fullmatch(digest):
-            continue
-        entry = promoted.get(digest, {})
-        found.append(
-            _facts(digest, read_manifest(bucket, digest), entry, live=digest == (pointer or {}).get("manifest"))
+    promoted: dict[str, Promotion] = {}
+    for entry in pointer.promotions() if pointer else ():
+        promoted.setdefault(entry.manifest, entry)
+    digests = [item["name"].removeprefix(MANIFESTS).removesuffix(".json") for item in bucket.list(MANIFESTS)]
+    found = [
+        _facts(
+            digest,
+            read_manifest(bucket, digest),
+            promoted.get(digest),
+            live=pointer is not None and digest == pointer.manifest,
         )
+        for digest in digests
+        if _DIGEST.fullmatch(digest)
+    ]
     return sorted(found, key=lambda release: (release["version"] or 0, release["created"]), reverse=True)
 
 
-def _facts(digest: str, manifest: dict[str, Any], promotion: dict[str, Any], *, live: bool) -> dict[str, Any]:
+def _facts(digest: str, manifest: dict[str, Any], promotion: Promotion | None, *, live: bool) -> ReleaseFacts:
     fingerprint, metrics = manifest.get("fingerprint", {}), manifest.get("metrics", {})
     return {
         "release": digest,
-        "version": promotion.get("version"),
+        "version": promotion.version if promotion else None,
         "live": live,
-        "promoted": promotion.get("updated"),
-        "action": promotion.get("action"),
-        "reason": promotion.get("reason"),
-        "forced": promotion.get("forced"),
+        "promoted": promotion.updated if promotion else None,
+        "action": promotion.action if promotion else None,
+        "reason": promotion.reason if promotion else None,
+        "forced": promotion.forced if promotion else None,
         "created": str(manifest.get("created", "")),
         "fingerprint": fingerprint.get("fingerprint"),
         "code": fingerprint.get("code"),
         "data": fingerprint.get("data"),
         "samples": manifest.get("samples"),
         "accuracy": metrics.get("accuracy"),
-        "size_bytes": sum(entry.get("size", 0) for entry in manifest.get("files", {}).values()),
+        "size_bytes": sum(entry.get("size", 0) for entry in manifest["files"].values()),
         "serving_bytes": manifest.get("memory", {}).get("serving_bytes"),
     }

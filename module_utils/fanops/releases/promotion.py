@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import re
 import uuid
@@ -12,23 +11,23 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client
 from ansible.module_utils.fanops.api.errors import GoogleApiError
-from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource
-from ansible.module_utils.fanops.releases.listing import (
+from ansible.module_utils.fanops.core import gate
+from ansible.module_utils.fanops.core.releases import (
     HISTORY,
-    MANIFESTS,
     POINTER,
-    SCHEMA,
-    Bucket,
-    digest_in,
-    promotions,
-    read_manifest,
-    read_pointer,
+    Candidate,
+    Pointer,
+    Release,
+    ReleaseError,
+    manifest_path,
+    read_file,
 )
+from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource
+from ansible.module_utils.fanops.releases.listing import MANIFESTS, Bucket, read_manifest, read_pointer
 from ansible.module_utils.fanops.resources.memory import memory_bytes
 
 MIRRORS = ("model.joblib", "model_columns.joblib")
-REGRESSION = 0.005  # as in ml.core.gate
-LIST = "playbooks/list_releases.yml shows what there is."
+LIST = "model_release_info with all=true shows what there is."
 
 
 class LiveRelease(Resource):
@@ -41,7 +40,7 @@ class LiveRelease(Resource):
         self.bucket = Bucket(client, options["bucket"])
         self.attempting = f"{options['action']} release {options['release']} of gs://{self.bucket.name}"
         self._generation = "0"
-        self._pointer: dict[str, Any] = {}
+        self._pointer: Pointer | None = None
         self._digest = ""
         self._refusals: list[str] = []
 
@@ -54,37 +53,37 @@ class LiveRelease(Resource):
         """The pointer; an error when there is none, since there is nothing to choose from either."""
         pointer, self._generation = read_pointer(self.bucket)
         if pointer is None:
-            raise GoogleApiError(self.attempting, "nothing was ever published there", "Run site.yml first.")
+            raise GoogleApiError(self.attempting, "nothing was ever published there", "Train and publish first.")
         self._pointer = pointer
-        return pointer
+        return _document(pointer)
 
     def wanted(self) -> dict[str, Any]:
         """The manifest that shall be live."""
-        if not self._digest:
+        if not self._digest and self._pointer:
             self._digest = resolve(self.bucket, self._pointer, self.options["release"], self.attempting)
         return self._view(self._digest)
 
     def view(self, current: dict[str, Any]) -> dict[str, Any]:
         """The manifest that is live."""
-        return self._view(digest_in(current, self.bucket.name))
+        return self._view(current["manifest"])
 
     def predict(self, current: dict[str, Any] | None) -> dict[str, Any] | None:
         """The next pointer."""
-        return self._next(current or {}, write_id="")
+        return _document(self._next(write_id=""))
 
     def update(self, current: dict[str, Any], plan: Plan) -> None:
         """List the swap, after everything was checked that can be checked without changing anything."""
         manifest = read_manifest(self.bucket, self._digest)
         self._check_files(manifest)
         if self.options["action"] == "promote":
-            self._refusals = self._judge(manifest, read_manifest(self.bucket, digest_in(current, self.bucket.name)))
+            self._refusals = self._judge(manifest, read_manifest(self.bucket, current["manifest"]))
             if self._refusals and not self.options["force"]:
                 found = "; ".join(self._refusals)
-                raise GoogleApiError(self.attempting, found, "To promote it all the same: -e force=true.")
+                raise GoogleApiError(self.attempting, found, "Give force=true to promote it all the same.")
         version = current["version"] + 1
         forced = f", forced although {'; '.join(self._refusals)}" if self._refusals else ""
         done = f"make release {self._digest[:12]} live as version {version}{forced}"
-        plan.act(done, lambda: self._swap(current, manifest))
+        plan.act(done, lambda: self._swap(manifest))
         plan.act("copy its joblib files to the root of the bucket", lambda: self._mirror(manifest))
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -109,35 +108,28 @@ class LiveRelease(Resource):
             if found is None or (int(found["size"]), found.get("crc32c")) != (entry["size"], entry["crc32c"]):
                 state = "is missing" if found is None else "is damaged"
                 raise GoogleApiError(self.attempting, f"its file {name} {state}", f"Choose another one; {LIST}")
-        entry = manifest.get("files", {}).get("model.onnx", {})
-        data = self.bucket.read(entry.get("path", "none"))
-        if data is None or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            raise GoogleApiError(self.attempting, "its model.onnx is damaged", f"Choose another one; {LIST}")
+        try:
+            read_file(self.bucket.need, manifest, "model.onnx")
+        except ReleaseError as error:
+            raise GoogleApiError(
+                self.attempting, f"its model.onnx is damaged: {error}", f"Choose another one; {LIST}"
+            ) from error
 
     def _judge(self, manifest: dict[str, Any], live: dict[str, Any]) -> list[str]:
-        """The quality gate of ``ml/core/gate.py``, on what the manifests recorded."""
-        metrics, before = manifest.get("metrics", {}), live.get("metrics", {})
-        accuracy, floor = float(metrics.get("accuracy", 0)), self.options["accuracy_floor"]
-        refusals = []
-        if accuracy < floor:
-            refusals.append(f"its accuracy {accuracy:.2%} is below the floor of {floor:.2%}")
-        if metrics.get("held_out") != before.get("held_out"):
-            refusals.append("it was measured on other held-out rows than the live release")
-        elif accuracy < before["accuracy"] - REGRESSION:
-            refusals.append(
-                f"its accuracy {accuracy:.2%} is more than {REGRESSION:.1%} below the {before['accuracy']:.2%} of the live release"
+        """What the quality gate says to what the manifests recorded."""
+        assert self._pointer is not None  # noqa: S101 - fetch came before
+        limits = gate.Limits(self.options["accuracy_floor"], self._function_memory())
+        memory = manifest.get("memory", {})
+        try:
+            refusals = gate.quality_refusals(
+                Candidate({}, manifest), Release(self._pointer, live, {}), limits, measure=None
             )
-        refusals += [
-            f"its {name} are not those of the live release"
-            for name in ("columns", "classes")
-            if manifest.get(name) != live.get(name)
-        ]
-        needed, given = manifest.get("memory", {}).get("serving_bytes"), self._function_memory()
-        if needed is None:
-            refusals.append("its memory was never measured")
-        elif needed > given:
-            refusals.append(f"serving it takes {needed / 2**20:.0f} MiB, the function has {given / 2**20:.0f} MiB")
-        return refusals
+            proof = gate.Proof(memory["base_bytes"], memory["load_bytes"], memory["peak_bytes"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise GoogleApiError(
+                self.attempting, f"its manifest states no {error}", "Train and publish it again."
+            ) from error
+        return refusals + gate.memory_refusals(proof, limits)
 
     def _function_memory(self) -> int:
         try:
@@ -145,40 +137,39 @@ class LiveRelease(Resource):
         except ValueError as error:
             raise GoogleApiError("read function_memory", f"{error}", "Give a size such as 512Mi or 1Gi.") from error
 
-    def _next(self, current: dict[str, Any], write_id: str) -> dict[str, Any]:
+    def _next(self, write_id: str) -> Pointer:
+        assert self._pointer is not None  # noqa: S101 - fetch came before
         manifest = read_manifest(self.bucket, self._digest)
         refused = "; ".join(self._refusals)
         reason = self.options["reason"] or ("" if refused else f"asked for {self.options['release']}")
-        return {
-            "schema": SCHEMA,
-            "version": current["version"] + 1,
-            "manifest": self._digest,
-            "write_id": write_id,
-            "updated": now(),
-            "action": self.options["action"],
-            "reason": "; ".join(part for part in (reason, refused) if part),
-            "forced": bool(self._refusals),
-            "fingerprint": manifest.get("fingerprint", {}).get("fingerprint", ""),
-            "previous": current["manifest"],
-            "history": promotions(current)[:HISTORY],
-        }
+        return Pointer(
+            version=self._pointer.version + 1,
+            manifest=self._digest,
+            write_id=write_id,
+            updated=now(),
+            action=self.options["action"],
+            reason="; ".join(part for part in (reason, refused) if part),
+            forced=bool(self._refusals),
+            fingerprint=manifest.get("fingerprint", {}).get("fingerprint", ""),
+            previous=self._pointer.manifest,
+            history=self._pointer.promotions()[:HISTORY],
+        )
 
-    def _swap(self, current: dict[str, Any], manifest: dict[str, Any]) -> None:
+    def _swap(self, manifest: dict[str, Any]) -> None:
         """Mark everything as used, so that no pruning can take it away any more, and swap the pointer."""
-        for path in (f"{MANIFESTS}{self._digest}.json", *(entry["path"] for entry in manifest["files"].values())):
+        for path in (manifest_path(self._digest), *(entry["path"] for entry in manifest["files"].values())):
             self.bucket.touch(path, self.bucket.look(path) or {"generation": "0"}, now())
-        wanted = self._next(current, uuid.uuid4().hex)
-        content = (json.dumps(wanted, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+        wanted = self._next(uuid.uuid4().hex)
         for attempt in range(1, 6):
             try:
-                return self.bucket.replace(POINTER, content, self._generation)
+                return self.bucket.replace(POINTER, wanted.to_bytes(), self._generation)
             except GoogleApiError as failure:
                 # A success whose answer got lost looks like a failure, or like somebody else's change.
                 pointer, generation = read_pointer(self.bucket)
-                if any(entry["write_id"] == wanted["write_id"] for entry in promotions(pointer)):
+                if pointer and any(entry.write_id == wanted.write_id for entry in pointer.promotions()):
                     return None
                 if generation != self._generation:
-                    found = f"version {(pointer or {}).get('version')} was made live at the same time"
+                    found = f"version {pointer.version if pointer else None} was made live at the same time"
                     raise GoogleApiError(self.attempting, found, f"Look at it, then run again; {LIST}") from failure
                 if not failure.retryable or attempt == 5:
                     raise
@@ -189,7 +180,7 @@ class LiveRelease(Resource):
         for name in MIRRORS:
             pointer, _ = read_pointer(self.bucket)
             entry = manifest["files"].get(name)
-            if entry is None or (pointer or {}).get("manifest") != self._digest:
+            if entry is None or pointer is None or pointer.manifest != self._digest:
                 return
             there = self.bucket.look(name)
             if there is None or there.get("crc32c") != entry["crc32c"]:
@@ -197,27 +188,31 @@ class LiveRelease(Resource):
                 self.bucket.copy(entry["path"], name, generation, {"release": self._digest})
 
 
-def resolve(bucket: Bucket, pointer: dict[str, Any], name: str, attempting: str) -> str:
+def resolve(bucket: Bucket, pointer: Pointer, name: str, attempting: str) -> str:
     """The SHA-256 of the manifest that a person means: a version, the beginning of a digest, or "previous"."""
-    known = promotions(pointer)
+    known = pointer.promotions()
     if name == "previous":
         # After a rollback, "previous" is one further back: not the release that was just rolled back from.
-        live = known[0]["manifest"]
-        origin = max(place for place, entry in enumerate(known) if entry["manifest"] == live)
-        found = [entry["manifest"] for entry in known[origin + 1 :] if entry["manifest"] != live]
-        if not found:
+        origin = max(place for place, entry in enumerate(known) if entry.manifest == pointer.manifest)
+        before = [entry.manifest for entry in known[origin + 1 :] if entry.manifest != pointer.manifest]
+        if not before:
             raise GoogleApiError(attempting, "no release was live before this one", LIST)
-        return str(found[0])
+        return before[0]
     for entry in known:
-        if str(entry["version"]) == name:
-            return str(entry["manifest"])
+        if str(entry.version) == name:
+            return entry.manifest
     if not re.fullmatch(r"[0-9a-f]{6,64}", name):
-        remembered = ", ".join(str(entry["version"]) for entry in known)
+        remembered = ", ".join(str(entry.version) for entry in known)
         raise GoogleApiError(attempting, f"there is no such version, remembered are {remembered}", LIST)
     found = [item["name"].removeprefix(MANIFESTS).removesuffix(".json") for item in bucket.list(f"{MANIFESTS}{name}")]
     if len(found) != 1:
         raise GoogleApiError(attempting, f"{len(found)} releases have a digest that begins like this", LIST)
     return str(found[0])
+
+
+def _document(pointer: Pointer) -> dict[str, Any]:
+    """The pointer as JSON has it."""
+    return dict(json.loads(pointer.to_bytes()))
 
 
 def now() -> str:

@@ -13,7 +13,6 @@ from ansible.module_utils.fanops.releases.listing import (
     BLOBS,
     MANIFESTS,
     Bucket,
-    promotions,
     read_manifest,
     read_pointer,
 )
@@ -47,8 +46,8 @@ class Pruning(Resource):
         manifests, blobs = self.bucket.list(MANIFESTS), self.bucket.list(BLOBS)
         pointer, _ = read_pointer(self.bucket)
         lately: dict[str, None] = {}  # the releases that were live, latest first, each once
-        for entry in promotions(pointer):
-            lately.setdefault(entry["manifest"])
+        for entry in pointer.promotions() if pointer else ():
+            lately.setdefault(entry.manifest)
         needed = set(list(lately)[: self.options["keep"]])
         kept = [item for item in manifests if _digest(item) in needed or self._young(item)]
         referenced = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, basename, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile.fields import Field, texts
 from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource
 from ansible.module_utils.fanops.resources import build_failure
 from ansible.module_utils.fanops.resources.iam_member import IamMember
@@ -17,15 +18,7 @@ BASE = "https://cloudfunctions.googleapis.com/v2"
 #: A label value has 63 characters at most; 40 hex digits are 160 bits.
 HASH_LABEL = "content-hash"
 HASH_LENGTH = 40
-#: Option -> field of serviceConfig.
-SERVICE_FIELDS = {
-    "memory": "availableMemory",
-    "timeout_seconds": "timeoutSeconds",
-    "max_instances": "maxInstanceCount",
-    "min_instances": "minInstanceCount",
-    "environment": "environmentVariables",
-    "service_account_email": "serviceAccountEmail",
-}
+SERVICE = "serviceConfig"
 
 
 def same_memory(one: str, other: str) -> bool:
@@ -46,6 +39,17 @@ class Function(Resource):
     """One function, and whether everybody may call it."""
 
     kind = "function"
+    fields = (
+        Field("runtime", "buildConfig.runtime"),
+        Field("entry_point", "buildConfig.entryPoint"),
+        Field("memory", f"{SERVICE}.availableMemory"),
+        Field("timeout_seconds", f"{SERVICE}.timeoutSeconds"),
+        Field("max_instances", f"{SERVICE}.maxInstanceCount"),
+        Field("min_instances", f"{SERVICE}.minInstanceCount", 0),
+        Field("environment", f"{SERVICE}.environmentVariables", {}, normalize=texts),
+        Field("service_account_email", f"{SERVICE}.serviceAccountEmail"),
+        Field("labels", "labels", {}, normalize=texts),
+    )
 
     def __init__(self, client: Client, options: dict[str, Any]) -> None:
         super().__init__(client, options)
@@ -94,36 +98,17 @@ class Function(Resource):
 
     def wanted(self) -> dict[str, Any]:
         """The options that describe the function; ``content_hash`` stands for its source."""
-        options = self.options
-        return {
-            "content_hash": self.content_hash[:HASH_LENGTH] if self.content_hash else None,
-            "state": "ACTIVE",
-            "runtime": options["runtime"],
-            "entry_point": options["entry_point"],
-            **{option: options[option] for option in SERVICE_FIELDS},
-            "environment": _texts(options["environment"]),
-            "labels": _texts(options["labels"]),
-        }
+        digest = self.content_hash[:HASH_LENGTH] if self.content_hash else None
+        return {"content_hash": digest, "state": "ACTIVE", **super().wanted()}
 
     def view(self, current: dict[str, Any]) -> dict[str, Any]:
         """The function in option words."""
-        build, service = current.get("buildConfig", {}), current.get("serviceConfig", {})
-        memory = service.get("availableMemory")
-        if memory and self.options["memory"] and same_memory(memory, self.options["memory"]):
-            memory = self.options["memory"]
-        return {
-            "content_hash": current.get("labels", {}).get(HASH_LABEL),
-            "state": "FAILED" if _broken(current) else current.get("state"),
-            "runtime": build.get("runtime"),
-            "entry_point": build.get("entryPoint"),
-            "memory": memory,
-            "timeout_seconds": service.get("timeoutSeconds"),
-            "max_instances": service.get("maxInstanceCount"),
-            "min_instances": service.get("minInstanceCount", 0),
-            "environment": service.get("environmentVariables", {}),
-            "service_account_email": service.get("serviceAccountEmail"),
-            "labels": current.get("labels", {}),
-        }
+        found = super().view(current)
+        memory, wanted = found["memory"], self.options["memory"]
+        if memory and wanted and same_memory(memory, wanted):
+            found["memory"] = wanted
+        state = "FAILED" if _broken(current) else current.get("state")
+        return {"content_hash": current.get("labels", {}).get(HASH_LABEL), "state": state, **found}
 
     def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
         """As it would be; the URL of a second generation function is known beforehand."""
@@ -141,6 +126,7 @@ class Function(Resource):
     def plan(self, current: dict[str, Any] | None, state: str) -> Plan:
         """As for every resource, and then the public access, which is kept elsewhere."""
         plan = super().plan(current, state)
+        plan.extra = {"content_hash": self.content_hash}
         if state == "present" and self.options["public"] is not None:
             public = current is not None and self._invoker(current).fetch() is not None
             if public != self.options["public"]:
@@ -215,24 +201,17 @@ class Function(Resource):
 
     def _configuration(self) -> dict[str, Any]:
         """What belongs to the content hash beside the files."""
-        names = ("runtime", "entry_point", *SERVICE_FIELDS)
-        return {name: self.options[name] for name in names} | {"environment": _texts(self.options["environment"])}
+        return {option: value for option, value in super().wanted().items() if option != "labels"}
 
     def _body(self, current: dict[str, Any] | None) -> dict[str, Any]:
-        wanted = self.wanted()
-        active = current or {}
-        labels = {**active.get("labels", {}), **(wanted["labels"] or {})}
-        service = {field: wanted[option] for option, field in SERVICE_FIELDS.items() if wanted[option] is not None}
-        if wanted["environment"] is not None:
-            others = active.get("serviceConfig", {}).get("environmentVariables", {})
-            service["environmentVariables"] = {**others, **wanted["environment"]}
-        return {
-            "name": f"{self._parent}/functions/{self.options['name']}",
-            "environment": "GEN_2",
-            "labels": {**labels, HASH_LABEL: wanted["content_hash"]},
-            "buildConfig": {"runtime": wanted["runtime"], "entryPoint": wanted["entry_point"]},
-            "serviceConfig": service,
-        }
+        active, body = current or {}, self.body()
+        service = body[SERVICE]
+        if "environmentVariables" in service:
+            others = active.get(SERVICE, {}).get("environmentVariables", {})
+            service["environmentVariables"] = {**others, **service["environmentVariables"]}
+        labels = {**active.get("labels", {}), **body.get("labels", {}), HASH_LABEL: self.wanted()["content_hash"]}
+        name = f"{self._parent}/functions/{self.options['name']}"
+        return {**body, "name": name, "environment": "GEN_2", "labels": labels}
 
     # -- public access -------------------------------------------------------------------------------------------
 
@@ -261,7 +240,3 @@ class Function(Resource):
 def _broken(function: dict[str, Any]) -> bool:
     """Whether Google reports an error with it, whatever its state says."""
     return any(message.get("severity") == "ERROR" for message in function.get("stateMessages", []))
-
-
-def _texts(values: dict[str, Any] | None) -> dict[str, str] | None:
-    return None if values is None else {key: str(value) for key, value in values.items()}

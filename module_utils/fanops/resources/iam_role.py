@@ -6,10 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import segment
+from ansible.module_utils.fanops.reconcile.fields import Field
 from ansible.module_utils.fanops.reconcile.reconciler import Plan, Resource
-
-#: Option -> field of the role.
-FIELDS = {"title": "title", "description": "description", "permissions": "includedPermissions", "stage": "stage"}
 
 
 def role_name(project: str, role_id: str) -> str:
@@ -21,6 +19,12 @@ class IamRole(Resource):
     """One custom role. Google keeps a deleted one for a week under its id, so it is undeleted rather than created."""
 
     kind = "custom role"
+    fields = (
+        Field("title", "title", ""),
+        Field("description", "description", ""),
+        Field("permissions", "includedPermissions", []),
+        Field("stage", "stage"),
+    )
     _deleted = False
 
     @property
@@ -37,30 +41,17 @@ class IamRole(Resource):
         self._deleted = bool(found and found.get("deleted"))
         return None if self._deleted else found
 
-    def wanted(self) -> dict[str, Any]:
-        """The options that describe it."""
-        return {option: self.options[option] for option in FIELDS}
-
-    def view(self, current: dict[str, Any]) -> dict[str, Any]:
-        """The role in option words; Google leaves empty fields out."""
-        return {
-            "title": current.get("title", ""),
-            "description": current.get("description", ""),
-            "permissions": current.get("includedPermissions", []),
-            "stage": current.get("stage"),
-        }
-
     def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
         """As it would be."""
-        return {"name": role_name(self.client.project, self.options["name"]), **(current or {}), **self._body()}
+        return {"name": role_name(self.client.project, self.options["name"]), **(current or {}), **self.body()}
 
     def create(self) -> None:
         """Make it, or bring a deleted one back and make it what is wanted."""
         if self._deleted:
             self.client.call("POST", f"{self._url}:undelete", attempting=f"undelete {self.title}", body={})
-            self._patch(list(FIELDS))
+            self._patch([field.option for field in self.fields])
             return
-        body = {"roleId": self.options["name"], "role": self._body()}
+        body = {"roleId": self.options["name"], "role": self.body()}
         self.client.call("POST", self._collection, attempting=f"create {self.title}", body=body, repeatable=True)
 
     def update(self, current: dict[str, Any], plan: Plan) -> None:
@@ -72,16 +63,12 @@ class IamRole(Resource):
         """Delete it; members that hold it lose its permissions at once."""
         self.client.call("DELETE", self._url, attempting=f"delete {self.title}")
 
-    def _body(self) -> dict[str, Any]:
-        return {field: self.options[option] for option, field in FIELDS.items() if self.options[option] is not None}
-
     def _patch(self, options: list[str]) -> None:
-        body = self._body()
-        mask = [FIELDS[option] for option in options if FIELDS[option] in body]
+        body = self.body(options)
         self.client.call(
             "PATCH",
             self._url,
             attempting=f"update {self.title}",
-            body={field: body[field] for field in mask},
-            params={"updateMask": ",".join(mask)},
+            body=body,
+            params={"updateMask": ",".join(body)},
         )

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, basename, compute_url, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.reconcile import fields
 from ansible.module_utils.fanops.reconcile.reconciler import VISIBLE_WITHIN, Plan, Resource
 from ansible.module_utils.fanops.resources import instance_body
 from ansible.module_utils.fanops.resources.image import family_of, newest_image
+from ansible.module_utils.fanops.resources.instance_body import CREATE, LIVE, STOPPED, InstanceField, instance_fields
 
 STABLE = frozenset({"RUNNING", "TERMINATED", "SUSPENDED", "STOPPED"})
-#: Google changes these on a stopped instance only.
-NEEDS_STOP = ("machine_type", "max_run_seconds", "service_account_email", "scopes", "shielded")
-#: Nothing but a new instance changes these.
-NEEDS_RECREATION = ("network", "disk_size_gb")
 FINGERPRINT_ATTEMPTS = 5
 
 
@@ -75,21 +74,25 @@ class Instance(Resource):
 
     def wanted(self) -> dict[str, Any]:
         """The options that describe the instance."""
-        return instance_body.wanted(self.options)
+        return fields.wanted(self._fields(), self.options)
 
     def view(self, current: dict[str, Any]) -> dict[str, Any]:
         """The instance in option words."""
-        return instance_body.view(current)
+        return fields.view(self._fields(), current)
 
     def predict(self, current: dict[str, Any] | None) -> dict[str, Any]:
         """As it would be, without what only Google can know (addresses, ids)."""
-        predicted = {**(current or {}), **instance_body.known(self.client.project, self._options_in_zone(), current)}
+        predicted = instance_body.predicted(self.client.project, self._options_in_zone(), current)
         # An instance that is made runs; stopping does not make one. "present" leaves an existing one as it is.
         if current is None or self.options["state"] == "running":
             predicted["status"] = "RUNNING"
         elif self.options["state"] == "stopped":
             predicted["status"] = "TERMINATED"
         return predicted
+
+    def shown(self, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Without the values of metadata that the options do not manage."""
+        return instance_body.shown(found, self.options["metadata"] or {})
 
     # -- planning ------------------------------------------------------------------------------------------------
 
@@ -104,14 +107,14 @@ class Instance(Resource):
         plan.differences.compare(self.wanted(), self.view(current))
         family = family_of(current, self.options["image_families"] or [])
         plan.extra = self._image_facts(family)
-        self._leave_alone(plan, NEEDS_RECREATION, "that takes a new instance (delete it, then run again)")
+        self._leave_alone(plan, CREATE, "that takes a new instance (delete it, then run again)")
         running = current["status"] not in ("TERMINATED", "STOPPED", "SUSPENDED")
-        offline = [option for option in NEEDS_STOP if option in plan.differences]
+        offline = [field.option for field in self._changed(plan, STOPPED)]
         if "machine_type" in offline:
             self._check_machine_type("resize")  # before the VM is stopped for a type that does not exist
         restart = bool(offline) and running and state != "stopped" and self.options["allow_restart"]
         if offline and running and state != "stopped" and not restart:
-            self._leave_alone(plan, NEEDS_STOP, "that needs a stop (allow_restart: true, or stop it first)")
+            self._leave_alone(plan, STOPPED, "that needs a stop (allow_restart: true, or stop it first)")
             plan.extra["needs_stop"] = offline
         self._plan_live_updates(current, plan)
         if running and (state == "stopped" or restart):
@@ -129,6 +132,13 @@ class Instance(Resource):
 
     def _options_in_zone(self) -> dict[str, Any]:
         return {**self.options, "zone": self.zone}
+
+    def _fields(self) -> tuple[InstanceField, ...]:
+        return instance_fields(self.client.project, self._options_in_zone())
+
+    def _changed(self, plan: Plan, when: str) -> list[InstanceField]:
+        """The options that differ and can be changed ``when``."""
+        return [field for field in self._fields() if field.when == when and field.option in plan.differences]
 
     def _plan_absent(self, current: dict[str, Any] | None) -> Plan:
         plan = super().plan(current, "absent")
@@ -177,9 +187,8 @@ class Instance(Resource):
                 reason="notFound",
             )
 
-    def _leave_alone(self, plan: Plan, options: tuple[str, ...], why: str) -> None:
-        found = [option for option in options if option in plan.differences]
-        for option in found:
+    def _leave_alone(self, plan: Plan, when: str, why: str) -> None:
+        for option in [field.option for field in self._changed(plan, when)]:
             was, want = plan.differences.before.get(option), plan.differences.after.get(option)
             plan.warnings.append(f"{self.title}: {option} is {was!r}, wanted {want!r}; {why}.")
             plan.differences.drop(option)
@@ -191,43 +200,35 @@ class Instance(Resource):
         self.client.compute("DELETE", self.path, attempting=f"delete {self.title}")
 
     def _plan_live_updates(self, current: dict[str, Any], plan: Plan) -> None:
-        for option, request in instance_body.FINGERPRINTED.items():
-            if option in plan.differences:
-                plan.act(f"set {option}", self._fingerprinted(option, request, current))
-        if "deletion_protection" in plan.differences:
-            plan.act("set deletion_protection", lambda: self._protect(self.options["deletion_protection"]))
-        if "external_ip" in plan.differences:
-            plan.act("set external_ip", lambda: self._set_external_ip(current))
+        others: dict[str, Callable[[], None]] = {
+            "deletion_protection": lambda: self._protect(self.options["deletion_protection"]),
+            "external_ip": lambda: self._set_external_ip(current),
+        }
+        for field in self._changed(plan, LIVE):
+            plan.act(f"set {field.option}", others.get(field.option) or partial(self._set_live, field, current))
 
     def _plan_offline_updates(self, current: dict[str, Any], plan: Plan) -> None:
-        changed = set(plan.differences.options)
-        requests = instance_body.offline_requests(self._options_in_zone(), current, changed)
-        for option, method, verb, body in requests:
-            plan.act(f"set {option}", self._offline(option, method, verb, body))
+        changed = {field.verb for field in self._changed(plan, STOPPED)}
+        for field in self._fields():  # two options of one method are one request
+            if field.verb in changed:
+                changed.remove(field.verb)
+                plan.act(f"set {field.option}", partial(self._set, field, current))
 
-    def _offline(self, option: str, method: str, verb: str, body: dict[str, Any]) -> Callable[[], Any]:
-        attempting = f"set {option} of {self.title}"
-        return lambda: self.client.compute(method, f"{self.path}/{verb}", attempting=attempting, body=body)
+    def _set(self, field: InstanceField, current: dict[str, Any]) -> None:
+        body = field.request(current, field.wanted(self.options)) if field.request else None
+        attempting = f"set {field.option} of {self.title}"
+        self.client.compute(field.method, f"{self.path}/{field.verb}", attempting=attempting, body=body)
 
-    def _fingerprinted(
-        self, option: str, request: Callable[..., tuple[str, dict[str, Any]]], current: dict[str, Any]
-    ) -> Callable[[], None]:
-        def run() -> None:
-            seen = current
-            for attempt in range(1, FINGERPRINT_ATTEMPTS + 1):
-                verb, body = request(seen, self.wanted()[option])
-                try:
-                    self.client.compute(
-                        "POST", f"{self.path}/{verb}", attempting=f"set {option} of {self.title}", body=body
-                    )
-                    return
-                except GoogleApiError as error:
-                    if error.status != 412 or attempt == FINGERPRINT_ATTEMPTS:
-                        raise
-                self.client.sleep(0.5 * attempt)  # another writer was faster: build on what it wrote
-                seen = self.fetch() or seen
-
-        return run
+    def _set_live(self, field: InstanceField, current: dict[str, Any]) -> None:
+        """Set what carries a fingerprint: when another writer was faster, build on what it wrote."""
+        for attempt in range(1, FINGERPRINT_ATTEMPTS + 1):
+            try:
+                return self._set(field, current)
+            except GoogleApiError as error:
+                if error.status != 412 or attempt == FINGERPRINT_ATTEMPTS:
+                    raise
+            self.client.sleep(0.5 * attempt)
+            current = self.fetch() or current
 
     def _protect(self, protected: bool) -> None:
         self.client.compute(

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of gce_instance to and from the Compute v1 schema. Pure functions."""
+"""Options of gce_instance to and from the Compute v1 schema: one table, and what follows from it. Pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import basename
+from ansible.module_utils.fanops.reconcile.fields import Field
 
 PREFIX = "https://www.googleapis.com/compute/v1/projects"
 DEFAULT_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -15,126 +18,107 @@ SHIELDED = {
     "vtpm": "enableVtpm",
     "integrity_monitoring": "enableIntegrityMonitoring",
 }
+#: When an option can be set: with a new instance only, at any time, or on a stopped instance.
+CREATE, LIVE, STOPPED = "create", "live", "stopped"
 
 
-def text(value: Any) -> str:
-    """A label or metadata value. YAML turns TRUE into a boolean, and Google's agents look for the word."""
-    return str(value).upper() if isinstance(value, bool) else str(value)
+@dataclass(frozen=True)
+class InstanceField(Field):
+    """One option of an instance, and how it is changed."""
+
+    when: str = CREATE
+    #: Where a new instance has it, if that is not ``path``, and what it has without the option.
+    create_path: str = ""
+    initial: Any = None
+    #: The method that changes it, and that method's body for (instance, wanted value).
+    verb: str = ""
+    request: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None
+    method: str = "POST"
 
 
-def wanted(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that can be compared with an instance; None = not managed."""
-    shielded = options["shielded"]
-    return {
-        "machine_type": options["machine_type"],
-        "labels": None if options["labels"] is None else {key: text(value) for key, value in options["labels"].items()},
-        "metadata": (
-            None if options["metadata"] is None else {key: text(value) for key, value in options["metadata"].items()}
-        ),
-        "tags": options["tags"],
-        "network": options["network"],
-        "disk_size_gb": options["disk_size_gb"],
-        "external_ip": options["external_ip"],
-        "service_account_email": options["service_account_email"],
-        "scopes": options["scopes"],
-        "max_run_seconds": options["max_run_seconds"],
-        "deletion_protection": options["deletion_protection"],
-        "shielded": (
-            None if shielded is None else {key: value for key, value in shielded.items() if value is not None} or None
-        ),
-    }
+def instance_fields(project: str, options: dict[str, Any]) -> tuple[InstanceField, ...]:
+    """Every option that describes an instance of ``project``."""
+    zone, networks = f"zones/{options['zone']}", f"{PREFIX}/{project}/global/networks"
 
+    def set_service_account(current: dict[str, Any], _value: Any) -> dict[str, Any]:
+        active = (current.get("serviceAccounts") or [{}])[0]
+        # The scopes cap IAM, so they are wide and IAM decides.
+        scopes = options["scopes"] or active.get("scopes") or DEFAULT_SCOPES
+        return {"email": options["service_account_email"] or active.get("email"), "scopes": scopes}
 
-def view(instance: dict[str, Any]) -> dict[str, Any]:
-    """An instance in the words of ``wanted``."""
-    nic = (instance.get("networkInterfaces") or [{}])[0]
-    disk = (instance.get("disks") or [{}])[0]
-    account = (instance.get("serviceAccounts") or [{}])[0]
-    seconds = instance.get("scheduling", {}).get("maxRunDuration", {}).get("seconds")
-    shielded = instance.get("shieldedInstanceConfig", {})
-    return {
-        "machine_type": basename(instance.get("machineType", "")),
-        "labels": instance.get("labels", {}),
-        "metadata": {item["key"]: item.get("value", "") for item in instance.get("metadata", {}).get("items", [])},
-        "tags": instance.get("tags", {}).get("items", []),
-        "network": basename(nic.get("network", "")),
-        "disk_size_gb": int(disk["diskSizeGb"]) if disk.get("diskSizeGb") else None,
-        "external_ip": bool(nic.get("accessConfigs")),
-        "service_account_email": account.get("email"),
-        "scopes": account.get("scopes", []),
-        "max_run_seconds": int(seconds) if seconds else None,
-        "deletion_protection": instance.get("deletionProtection", False),
-        "shielded": {option: shielded.get(field, False) for option, field in SHIELDED.items()},
-    }
+    # fmt: off
+    return (
+        InstanceField("machine_type", "machineType", "", when=STOPPED, read=basename,
+                      write=lambda name: f"{PREFIX}/{project}/{zone}/machineTypes/{name}",
+                      verb="setMachineType", request=lambda _, name: {"machineType": f"{zone}/machineTypes/{name}"}),
+        InstanceField("labels", "labels", {}, when=LIVE, normalize=_texts, verb="setLabels", request=set_labels),
+        InstanceField("metadata", "metadata.items", {}, when=LIVE, read=_mapping, write=_items, normalize=_texts,
+                      verb="setMetadata", request=set_metadata),
+        InstanceField("tags", "tags.items", [], when=LIVE, verb="setTags", request=set_tags),
+        InstanceField("network", "networkInterfaces.0.network", "", initial="default", read=basename,
+                      write=lambda name: f"{networks}/{name}"),
+        InstanceField("disk_size_gb", "disks.0.diskSizeGb", read=int, write=str,
+                      create_path="disks.0.initializeParams.diskSizeGb"),
+        InstanceField("deletion_protection", "deletionProtection", False, when=LIVE, verb="setDeletionProtection"),
+        InstanceField("external_ip", "networkInterfaces.0.accessConfigs", False, when=LIVE, initial=True, read=bool,
+                      write=lambda wanted: [access_config(options)] if wanted else []),
+        InstanceField("max_run_seconds", "scheduling", when=STOPPED, read=_limit_of, write=run_limit,
+                      verb="setScheduling", request=lambda _, seconds: run_limit(seconds)),
+        InstanceField("service_account_email", "serviceAccounts.0.email", when=STOPPED,
+                      verb="setServiceAccount", request=set_service_account),
+        InstanceField("scopes", "serviceAccounts.0.scopes", [], when=STOPPED, initial=DEFAULT_SCOPES,
+                      verb="setServiceAccount", request=set_service_account),
+        InstanceField("shielded", "shieldedInstanceConfig", dict.fromkeys(SHIELDED, False), when=STOPPED,
+                      read=lambda found: {option: found.get(field, False) for option, field in SHIELDED.items()},
+                      write=_shielded, normalize=lambda given: {k: v for k, v in given.items() if v is not None} or None,
+                      verb="updateShieldedInstanceConfig", request=lambda _, wanted: _shielded(wanted), method="PATCH"),
+    )
+    # fmt: on
 
 
 def insert_body(project: str, options: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     """The body of instances.insert."""
-    zone = options["zone"]
-    nic: dict[str, Any] = {"network": f"{PREFIX}/{project}/global/networks/{options['network'] or 'default'}"}
-    if options["external_ip"] is not False:
-        nic["accessConfigs"] = [access_config(options)]
+    disk_type = f"{PREFIX}/{project}/zones/{options['zone']}/diskTypes/{options['disk_type']}"
     disk: dict[str, Any] = {
         "boot": True,
-        # REST keeps the disk, and its bill, unless told otherwise.
+        # REST keeps the disk, and its bill, unless it is asked to delete it.
         "autoDelete": True,
         "type": "PERSISTENT",
         "mode": "READ_WRITE",
-        "initializeParams": {
-            "sourceImage": image["selfLink"],
-            "diskType": f"{PREFIX}/{project}/zones/{zone}/diskTypes/{options['disk_type']}",
-        },
+        "initializeParams": {"sourceImage": image["selfLink"], "diskType": disk_type},
     }
-    if options["disk_size_gb"]:
-        disk["initializeParams"]["diskSizeGb"] = str(options["disk_size_gb"])
-    body: dict[str, Any] = {
-        "name": options["name"],
-        "machineType": f"{PREFIX}/{project}/zones/{zone}/machineTypes/{options['machine_type']}",
-        "disks": [disk],
-        "networkInterfaces": [nic],
-        "scheduling": {
-            # A VM that Google had to restart would have no watchdog: better stopped than forgotten.
-            "automaticRestart": False,
-            "onHostMaintenance": "MIGRATE",
-            "provisioningModel": "STANDARD",
-            **run_limit(options),
-        },
-    }
-    values = wanted(options)
-    if values["labels"]:
-        body["labels"] = values["labels"]
+    body: dict[str, Any] = {"name": options["name"], "disks": [disk]}
+    for field in instance_fields(project, options):
+        value = field.wanted(options)
+        value = field.initial if value in (None, "", []) else value
+        if value or value is False:
+            field.put(body, value, field.create_path)
+    if not options["service_account_email"]:
+        del body["serviceAccounts"]
+    if "labels" in body:
         # A disk that should ever outlive its VM is found, and its cost explained, by the same labels.
-        disk["initializeParams"]["labels"] = values["labels"]
-    if values["metadata"]:
-        body["metadata"] = {"items": _items(values["metadata"])}
-    if values["tags"]:
-        body["tags"] = {"items": values["tags"]}
-    if values["service_account_email"]:
-        body["serviceAccounts"] = [service_account(options)]
-    if values["deletion_protection"] is not None:
-        body["deletionProtection"] = values["deletion_protection"]
-    if values["shielded"]:
-        body["shieldedInstanceConfig"] = _shielded(values["shielded"])
+        disk["initializeParams"]["labels"] = body["labels"]
+    # A VM that Google had to restart would have no watchdog: better stopped than forgotten.
+    fixed = {"automaticRestart": False, "onHostMaintenance": "MIGRATE", "provisioningModel": "STANDARD"}
+    body["scheduling"] = {**fixed, **body.get("scheduling", {})}
     return body
 
 
-def known(project: str, options: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
-    """What the options say about the instance, in API words: all of it for a new one, the managed part otherwise."""
+def predicted(project: str, options: dict[str, Any], current: dict[str, Any] | None) -> dict[str, Any]:
+    """The instance after everything that can be changed was changed, as far as the options say."""
     if current is None:
         body = insert_body(project, options, {"selfLink": ""})
         body["disks"][0].pop("initializeParams")
         return body
-    values = wanted(options)
-    found: dict[str, Any] = {}
-    if values["labels"] is not None:
-        found["labels"] = {**current.get("labels", {}), **values["labels"]}
-    if values["metadata"] is not None:
-        found["metadata"] = {"items": set_metadata(current, values["metadata"])[1]["items"]}
-    if values["machine_type"]:
-        found["machineType"] = f"{PREFIX}/{project}/zones/{options['zone']}/machineTypes/{values['machine_type']}"
-    if values["tags"] is not None:
-        found["tags"] = {"items": values["tags"]}
-    return found
+    after = deepcopy(current)
+    for field in instance_fields(project, options):
+        value, found = field.wanted(options), field.view(current)
+        if isinstance(value, dict):
+            value = {**found, **value}
+        if field.when != CREATE and value is not None and value != found:
+            field.put(after, value)
+    after["scheduling"] = {**current.get("scheduling", {}), **after.get("scheduling", {})}
+    return after
 
 
 def access_config(options: dict[str, Any]) -> dict[str, Any]:
@@ -142,22 +126,33 @@ def access_config(options: dict[str, Any]) -> dict[str, Any]:
     return {"name": "External NAT", "type": "ONE_TO_ONE_NAT", "networkTier": options["network_tier"]}
 
 
-def run_limit(options: dict[str, Any]) -> dict[str, Any]:
+def run_limit(seconds: int) -> dict[str, Any]:
     """The part of ``scheduling`` that ends the VM's run: int64 as a string, and the action always spelled out."""
-    if not options["max_run_seconds"]:
+    if not seconds:
         return {}
-    return {"maxRunDuration": {"seconds": str(options["max_run_seconds"])}, "instanceTerminationAction": "STOP"}
+    return {"maxRunDuration": {"seconds": str(seconds)}, "instanceTerminationAction": "STOP"}
 
 
-def service_account(options: dict[str, Any]) -> dict[str, Any]:
-    """The identity of programs on the VM. The scopes cap IAM, so they are wide and IAM decides."""
-    return {"email": options["service_account_email"], "scopes": options["scopes"] or DEFAULT_SCOPES}
-
-
-def set_labels(current: dict[str, Any], labels: dict[str, str]) -> tuple[str, dict[str, Any]]:
-    """The request that adds ``labels``; the API wants the full set, and the fingerprint of the one it replaces."""
+def set_labels(current: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
+    """The body that adds ``labels``; the API wants the full set, and the fingerprint of the one it replaces."""
     merged = {**current.get("labels", {}), **labels}
-    return "setLabels", {"labels": merged, "labelFingerprint": current.get("labelFingerprint", "")}
+    return {"labels": merged, "labelFingerprint": current.get("labelFingerprint", "")}
+
+
+def set_metadata(current: dict[str, Any], metadata: dict[str, str]) -> dict[str, Any]:
+    """The body that adds ``metadata``."""
+    merged = {**metadata_of(current), **metadata}
+    return {"items": _items(merged), "fingerprint": current.get("metadata", {}).get("fingerprint", "")}
+
+
+def set_tags(current: dict[str, Any], tags: list[str]) -> dict[str, Any]:
+    """The body that replaces the network tags."""
+    return {"items": tags, "fingerprint": current.get("tags", {}).get("fingerprint", "")}
+
+
+def metadata_of(instance: dict[str, Any]) -> dict[str, str]:
+    """The instance's metadata by key."""
+    return _mapping(instance.get("metadata", {}).get("items", []))
 
 
 def shown(instance: dict[str, Any] | None, managed: Collection[str] = ()) -> dict[str, Any] | None:
@@ -171,50 +166,22 @@ def shown(instance: dict[str, Any] | None, managed: Collection[str] = ()) -> dic
     return {**instance, "metadata": {**instance["metadata"], "items": items}}
 
 
-def set_metadata(current: dict[str, Any], metadata: dict[str, str]) -> tuple[str, dict[str, Any]]:
-    """The request that adds ``metadata``."""
-    old = current.get("metadata", {})
-    merged = {**{item["key"]: item.get("value", "") for item in old.get("items", [])}, **metadata}
-    return "setMetadata", {"items": _items(merged), "fingerprint": old.get("fingerprint", "")}
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    """Labels or metadata. YAML turns TRUE into a boolean, and Google's agents look for the word."""
+    return {key: str(value).upper() if isinstance(value, bool) else str(value) for key, value in values.items()}
 
 
-def set_tags(current: dict[str, Any], tags: list[str]) -> tuple[str, dict[str, Any]]:
-    """The request that replaces the network tags."""
-    return "setTags", {"items": tags, "fingerprint": current.get("tags", {}).get("fingerprint", "")}
+def _limit_of(scheduling: dict[str, Any]) -> int | None:
+    seconds = scheduling.get("maxRunDuration", {}).get("seconds")
+    return int(seconds) if seconds else None
 
 
-FINGERPRINTED: dict[str, Callable[..., tuple[str, dict[str, Any]]]] = {
-    "labels": set_labels,
-    "metadata": set_metadata,
-    "tags": set_tags,
-}
+def _shielded(wanted: dict[str, bool]) -> dict[str, bool]:
+    return {SHIELDED[option]: value for option, value in wanted.items()}
 
 
-def offline_requests(
-    options: dict[str, Any], current: dict[str, Any], changed: set[str]
-) -> list[tuple[str, str, str, dict[str, Any]]]:
-    """(option, HTTP verb, method, body) of what can be changed on a stopped instance, for the ``changed`` options."""
-    requests: list[tuple[str, str, str, dict[str, Any]]] = []
-    if "machine_type" in changed:
-        machine_type = f"zones/{options['zone']}/machineTypes/{options['machine_type']}"
-        requests.append(("machine_type", "POST", "setMachineType", {"machineType": machine_type}))
-    if "max_run_seconds" in changed:
-        requests.append(("max_run_seconds", "POST", "setScheduling", run_limit(options)))
-    if changed & {"service_account_email", "scopes"}:
-        active = view(current)
-        body = {
-            "email": options["service_account_email"] or active["service_account_email"],
-            "scopes": options["scopes"] or active["scopes"] or DEFAULT_SCOPES,
-        }
-        requests.append(("service_account_email", "POST", "setServiceAccount", body))
-    if "shielded" in changed:
-        body = _shielded(options["shielded"])
-        requests.append(("shielded", "PATCH", "updateShieldedInstanceConfig", body))
-    return requests
-
-
-def _shielded(shielded: dict[str, Any]) -> dict[str, bool]:
-    return {SHIELDED[option]: value for option, value in shielded.items() if value is not None}
+def _mapping(items: list[dict[str, str]]) -> dict[str, str]:
+    return {item["key"]: item.get("value", "") for item in items}
 
 
 def _items(metadata: dict[str, str]) -> list[dict[str, str]]:

@@ -34,6 +34,15 @@ def list_resources(
     return found, sorted(disabled)
 
 
+def sort_resources(client: Client, options: dict[str, Any]) -> dict[str, Any]:
+    """What ``project_resources_info`` returns for its options."""
+    names = {"firewall": "firewall_rules", "service_account": "service_accounts", "role": "roles"}
+    ours_by_name = {kind: options[option] for kind, option in names.items()}
+    found, disabled = list_resources(client, options["labels"], ours_by_name)
+    ours, foreign = ([item for item, is_ours in found if is_ours is wanted] for wanted in (True, False))
+    return {"ours": ours, "foreign": foreign, "disabled": disabled}
+
+
 def _aggregated(client: Client, collection: str, kind: str) -> Iterator[Item]:
     url = f"{compute_url(client.project)}/aggregated/{collection}"
     for page in client.pages(url, attempting=f"list the {kind}s of project {client.project}"):

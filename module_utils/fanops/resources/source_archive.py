@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A zip of source files that depends on names and contents only, never on time, owner or the order of a directory."""
+"""Archives of source files that depend on names and contents only, never on time, owner or the order of a directory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import fnmatch
 import hashlib
 import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,6 +56,22 @@ def pack(files: dict[str, bytes]) -> bytes:
             entry.create_system = 3  # Unix, whatever the controller is
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+def pack_tar(files: dict[str, bytes]) -> bytes:
+    """The files as a tar. It is not compressed, because versions of zlib differ: its own digest is the same everywhere."""
+    folders = {str(folder) for name in files for folder in PurePosixPath(name).parents} - {"."}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted({*files, *folders}):
+            entry = tarfile.TarInfo(name)  # owner root, time 0
+            entry.mode = 0o755 if name in folders else 0o644
+            if name in folders:
+                entry.type = tarfile.DIRTYPE
+            else:
+                entry.size = len(files[name])
+            archive.addfile(entry, io.BytesIO(files.get(name, b"")))
     return buffer.getvalue()
 
 

@@ -265,3 +265,34 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _line(text: str) -> str:
     return " ".join(text.split()).rstrip(".")
+
+
+def follow(run: TrainingRun, params: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    """Start the run if it must be, wait a little, and return where it is."""
+    if not check_mode:
+        renew_lease()
+    found = run.observe()
+    reattached = found["state"] == "running"
+    start = (
+        params["start"]
+        and not params["follow_only"]
+        and not reattached
+        and (found["state"] != "finished" or params["force"])
+    )
+    if not check_mode:
+        if start:
+            run.start()
+        if start or reattached:
+            run.wait(params["poll_seconds"])
+            found = run.observe()
+    lines, offset = run.output(params["log_offset"])
+    return {
+        **found,
+        "changed": start,
+        "reattached": reattached,
+        "unit": run.unit,
+        "lines": lines,
+        "log_offset": offset,
+        "log_path": str(run.log),
+        "log": "\n".join(run.tail()),
+    }

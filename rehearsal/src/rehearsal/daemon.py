@@ -19,7 +19,8 @@ import waitress
 
 import rehearsal.services.handlers  # noqa: F401 - registers them
 from rehearsal.cloud import Cloud
-from rehearsal.machine.lifecycle import RehearsalError, hold_machine_lock
+from rehearsal.errors import RehearsalError
+from rehearsal.machine import lock
 from rehearsal.services.compute import startup
 from rehearsal.services.functions.lifecycle import start_functions, stop_functions
 from rehearsal.services.storage.buckets import own_a_bucket_elsewhere
@@ -64,7 +65,7 @@ def frontdoor_command(settings: Settings) -> list[str]:
 def main() -> int:
     """Serve until SIGTERM; then power everything off and leave the state for the next start."""
     settings = load()
-    lock = hold_machine_lock(settings)
+    held = lock.hold(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     ended = threading.Event()
@@ -116,7 +117,7 @@ def main() -> int:
             child.wait(20)
         server.close()
         LOGGER.info("stopped in %.1f s", time.monotonic() - began)
-    os.close(lock)
+    os.close(held)
     return 0
 
 
@@ -133,7 +134,7 @@ def await_listener(address: tuple[str, int], seconds: float = 30) -> None:
 
 
 def _without_proxy() -> dict[str, str]:
-    # The front door must not be told to use itself.
+    # The front door must not use itself as a proxy.
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 

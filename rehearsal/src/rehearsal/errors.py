@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An answer in Google's error form, raised by handlers and written by the gateway."""
+"""What is raised: answers in Google's error form, and what the person at the keyboard can mend."""
 
 from __future__ import annotations
 
 from typing import Any
 
 Body = dict[str, Any]
+
+
+class RehearsalError(Exception):
+    """Something that the person at the keyboard can mend; the message says how."""
 
 
 class ApiError(Exception):

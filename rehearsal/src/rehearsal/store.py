@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +33,7 @@ class Store:
             row = self._db.execute("SELECT value FROM documents WHERE kind=? AND key=?", (kind, key)).fetchone()
         return cast(Document, json.loads(row[0])) if row else None
 
-    def put(self, kind: str, key: str, value: Document) -> None:
+    def put(self, kind: str, key: str, value: Mapping[str, Any]) -> None:
         """Write the document, whether or not it existed."""
         with self.lock:
             self._db.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (kind, key, json.dumps(value)))

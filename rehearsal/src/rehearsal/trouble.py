@@ -40,7 +40,7 @@ def seconds(store: Store, knob: str) -> float:
     return float(setting(store, knob).get("seconds", 0))
 
 
-def meet(store: Store, knob: str) -> None:
+def count_hit(store: Store, knob: str) -> None:
     """Count that a knob came about: a test of trouble that did not happen proves nothing."""
     with store.lock:
         store.put(MET, knob, {"times": times_met(store, knob) + 1})
@@ -66,7 +66,7 @@ def boot_files(store: Store) -> bytes | None:
             if not known:
                 continue
             files |= _units(knob, float(known["seconds"]))
-            meet(store, knob)
+            count_hit(store, knob)
             if known["boots"] > 1:
                 store.put(KIND, knob, known | {"boots": known["boots"] - 1})
             else:

@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
+from ml.bucket import Bucket
 from ml.core.context import EVENTS, ZONES, validate
 from ml.core.features import encode
 from ml.core.sponsors import CATALOGUE, CLASSES
-from ml.forest import forest
-from ml.publish.bucket import Bucket
-from sponsor_api.answers import plain
+from ml.forest import random_forest
+from sponsor_api.answers import validate_columns
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.running_function import running_function
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, Forests
@@ -69,7 +69,7 @@ def test_a_context_is_answered_as_the_contract_says(app: FlaskClient, forests: F
     answer = response.get_json()
     context = {"match_minute": 0, "score_diff": 0, "temperature": 20.0, "crowd_density": 0.5, **GOAL}
     assert answer["context_used"] == context
-    chances = forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
+    chances = random_forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
     sponsor = CATALOGUE[CLASSES[chances.argmax()]]
     assert answer["recommended_sponsor"] == sponsor.name
     assert answer["confidence"] == pytest.approx(chances.max(), abs=1e-5)
@@ -301,7 +301,7 @@ def test_browsers_get_a_page_and_programs_the_state(app: FlaskClient) -> None:
 
 def test_the_probabilities_on_request(app: FlaskClient, forests: Forests) -> None:
     answer = app.post("/?probabilities=true", json=GOAL).get_json()
-    chances = forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
+    chances = random_forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
     assert answer["probabilities"] == pytest.approx(dict(zip(CLASSES, chances, strict=True)), abs=1e-5)
     assert answer["probabilities"][answer["recommended_sponsor"]] == answer["confidence"]
     assert "probabilities" not in app.post("/?probabilities=false", json=GOAL).get_json()
@@ -366,7 +366,7 @@ ROW = st.fixed_dictionaries(
 @given(st.lists(ROW | st.none() | st.just("VIP"), min_size=1, max_size=4))
 def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     """The fast way through a batch accepts nothing that the careful one refuses, and reads what it accepts alike."""
-    found = plain(rows)
+    found = validate_columns(rows)
     if found is not None:
         contexts, features = found
         expected = [validate(row) for row in rows]
@@ -390,7 +390,7 @@ def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     )
 )
 def test_usual_rows_take_the_fast_way(rows: list[Any]) -> None:
-    assert plain(rows) is not None
+    assert validate_columns(rows) is not None
 
 
 @pytest.fixture

@@ -21,15 +21,15 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 from sklearn.ensemble import RandomForestClassifier
 
+from ml.bucket import Bucket
 from ml.core.features import COLUMNS
 from ml.core.gate import Proof
 from ml.core.releases import Candidate
 from ml.core.sponsors import CLASSES
-from ml.data import synthetic
-from ml.forest import forest
+from ml.data import partitions, synthetic
+from ml.forest import random_forest
 from ml.forest.evaluation import golden_rows
 from ml.forest.onnx_export import to_onnx
-from ml.publish.bucket import Bucket
 from ml.publish.publisher import Outcome, publish
 
 BUCKET = "models"
@@ -40,11 +40,11 @@ Candidates = tuple[Candidate, Candidate]
 def grown(samples: int, seed: int, jobs: int = 1) -> RandomForestClassifier:
     """Return a forest, as ``ml.train.train`` makes it."""
     trees = []
-    for share in forest.plan(samples):
+    for share in partitions.plan(samples):
         features, labels = synthetic.partition(seed, share.index, share.rows)
-        for batch in forest.grow(share, features, labels, seed, jobs):
+        for batch in random_forest.grow(share, features, labels, seed, jobs):
             trees += batch
-    return forest.assemble(trees)
+    return random_forest.assemble(trees)
 
 
 def as_candidate(trained: RandomForestClassifier, name: str, accuracy: float = 0.8) -> Candidate:

@@ -18,8 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ml.data.partitions import Share
 from ml.data.sources import Synthetic
-from ml.forest import cluster, forest
+from ml.forest import cluster, random_forest
 from ml.forest.cluster import ClusterError, Dask
 from ml.forest.growth import Threads, grow_forest
 from ml.progress import Log
@@ -119,8 +120,8 @@ def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(
     trees, _ = grow_forest(source, 7, engine, Log())
     assert finished == 20
     assert two_workers.workers[0].wait(5) == -signal.SIGKILL
-    features, _ = source.partition(forest.Share(99, 5000, 1))
-    one, many = (forest.probabilities(forest.assemble(t), features) for t in (expected, trees))
+    features, _ = source.partition(Share(99, 5000, 1))
+    one, many = (random_forest.probabilities(random_forest.assemble(t), features) for t in (expected, trees))
     assert one.tobytes() == many.tobytes()
     assert "Dask cluster of 2 workers" in capsys.readouterr().out
 

@@ -70,7 +70,7 @@ def test_every_row_is_trained_on_or_held_out_once(
 ) -> None:
     folder, features, labels = written
     monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", 512)  # several chunks
-    monkeypatch.setattr("ml.forest.forest.SMALLEST_PARTITION", 500)
+    monkeypatch.setattr("ml.data.partitions.SMALLEST_PARTITION", 500)
     path = str(folder / name)
     source = open_data(path, fingerprint.data_identity(path), tmp_path / "spool", Log())
     shares = source.plan()

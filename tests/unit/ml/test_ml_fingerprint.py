@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from ml.fingerprint import fingerprint, main
+from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED, fingerprint, main
 
 ROOT = Path(__file__).parents[3]
 
@@ -65,7 +66,7 @@ DOCSTRING = '\n\ndef _added() -> None:\n    """Say {}."""\n'
         ("data/rules.py", True),
         ("data/spool.py", True),
         ("data/file_reader.py", True),
-        ("forest/forest.py", True),
+        ("forest/random_forest.py", True),
         ("forest/growth.py", True),
         ("forest/onnx_export.py", True),
         ("forest/cluster.py", False),
@@ -73,7 +74,7 @@ DOCSTRING = '\n\ndef _added() -> None:\n    """Say {}."""\n'
         ("core/gate.py", False),
         ("core/releases.py", False),
         ("publish/publisher.py", False),
-        ("report/page.py", False),
+        ("report/run_report.py", False),
         ("progress.py", False),
         ("train.py", False),
     ],
@@ -96,7 +97,7 @@ def test_a_module_that_joins_what_decides_is_covered_by_itself(copy: Path) -> No
     before = fingerprint(1000, 1, copy)
     (copy / "ml/core/habits.py").write_text("SHARE = 1\n", encoding="utf-8")
     assert fingerprint(1000, 1, copy) == before
-    with (copy / "ml/forest/forest.py").open("a", encoding="utf-8") as file:
+    with (copy / "ml/forest/random_forest.py").open("a", encoding="utf-8") as file:
         file.write("\n\ndef later() -> None:\n    from ml.core import habits\n")
     joined = fingerprint(1000, 1, copy)
     (copy / "ml/core/habits.py").write_text("SHARE = 2\n", encoding="utf-8")
@@ -131,3 +132,17 @@ def test_a_missing_lock_is_one_clear_line(
     error = capsys.readouterr().err
     assert "training.txt, which does not exist" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", [-1, LARGEST_SEED + 1])
+def test_a_seed_out_of_range_is_one_clear_line(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", str(seed)]) == 1
+    assert capsys.readouterr().err == f"error: --seed must be from 0 to {LARGEST_SEED}, got {seed}\n"
+
+
+def test_the_site_and_its_roles_agree_with_the_defaults_and_the_limit() -> None:
+    site = yaml.safe_load((ROOT / "inventory/group_vars/all/training.yml").read_text(encoding="utf-8"))
+    assert (site["training_samples"], site["training_seed"]) == (DEFAULT_SAMPLES, DEFAULT_SEED)
+    for part in ("tasks/validate.yml", "meta/argument_specs.yml"):
+        text = (ROOT / "roles/model_training" / part).read_text(encoding="utf-8")
+        assert f" {LARGEST_SEED}" in text, part

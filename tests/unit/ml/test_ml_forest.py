@@ -14,8 +14,8 @@ from ml.core.gate import TOLERANCE
 from ml.core.releases import ReleaseError
 from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
-from ml.data import synthetic
-from ml.forest import forest
+from ml.data import partitions, synthetic
+from ml.forest import random_forest
 from ml.forest.onnx_export import _round_down, to_onnx
 from tests.unit.ml.model_fixtures import Candidates, Forests, as_candidate, grown
 
@@ -32,54 +32,60 @@ def features(contexts: ContextArrays) -> Features:
 
 @pytest.mark.parametrize("samples", [100, 10_000, 20_001, 100_001, 1_234_567, 10_000_000, 123_456_789])
 def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(samples: int) -> None:
-    shares = forest.plan(samples)
+    shares = partitions.plan(samples)
     assert sum(share.rows for share in shares) == samples
-    assert sum(share.trees for share in shares) == max(forest.TREES, len(shares))
-    assert all(0 < share.rows <= forest.LARGEST_PARTITION and share.trees > 0 for share in shares)
+    assert sum(share.trees for share in shares) == max(partitions.TREES, len(shares))
+    assert all(0 < share.rows <= partitions.LARGEST_PARTITION and share.trees > 0 for share in shares)
     assert [(share.index, share.of) for share in shares] == [(index, len(shares)) for index in range(len(shares))]
 
 
 def test_ten_times_the_rows_are_ten_times_the_work() -> None:
     def work(samples: int) -> int:
-        return sum(share.rows * share.trees for share in forest.plan(samples))
+        return sum(share.rows * share.trees for share in partitions.plan(samples))
 
     assert 0.85 < work(10_000_000) / (10 * work(1_000_000)) < 1.15
 
 
 def test_same_seed_same_bytes_whatever_the_jobs(forests: Forests, features: Features) -> None:
     again = grown(1500, seed=1, jobs=2)
-    assert forest.probabilities(again, features).tobytes() == forest.probabilities(forests[0], features).tobytes()
+    assert (
+        random_forest.probabilities(again, features).tobytes()
+        == random_forest.probabilities(forests[0], features).tobytes()
+    )
     assert to_onnx(again) == to_onnx(forests[0])
     first, second = as_candidate(forests[0], "x"), as_candidate(again, "x")
     assert first.files["model.joblib"] == second.files["model.joblib"]
-    assert forest.probabilities(forests[1], features).tobytes() != forest.probabilities(again, features).tobytes()
+    assert (
+        random_forest.probabilities(forests[1], features).tobytes()
+        != random_forest.probabilities(again, features).tobytes()
+    )
 
 
 def test_several_partitions_make_one_forest(monkeypatch: pytest.MonkeyPatch, features: Features) -> None:
-    monkeypatch.setattr(forest, "SMALLEST_PARTITION", 400)
+    monkeypatch.setattr(partitions, "SMALLEST_PARTITION", 400)
     made = [grown(1500, seed=1, jobs=jobs) for jobs in (1, 2)]
-    assert len(made[0].estimators_) == forest.TREES
+    assert len(made[0].estimators_) == partitions.TREES
     assert to_onnx(made[0]) == to_onnx(made[1])
-    assert forest.probabilities(made[0], features).shape == (10_000, 12)
+    assert random_forest.probabilities(made[0], features).shape == (10_000, 12)
 
 
 def test_a_class_that_a_partition_never_saw_keeps_its_column() -> None:
     features, labels = synthetic.partition(1, 0, 400)
     few = labels < 3
-    share = forest.Share(0, int(few.sum()), 4)
-    trees = [tree for batch in forest.grow(share, features[few], labels[few], 1, 1) for tree in batch]
-    chances = forest.probabilities(forest.assemble(trees), features)
+    share = partitions.Share(0, int(few.sum()), 4)
+    trees = [tree for batch in random_forest.grow(share, features[few], labels[few], 1, 1) for tree in batch]
+    chances = random_forest.probabilities(random_forest.assemble(trees), features)
     assert chances.shape == (400, 12)
     assert chances[:, 3:].max() == 0  # the rows that introduce a class have no weight
     # a class that no leaf names still has a column in ONNX, and it is zero
-    found = Model(to_onnx(forest.assemble(trees)), CLASSES).probabilities(features)
+    found = Model(to_onnx(random_forest.assemble(trees)), CLASSES).probabilities(features)
     np.testing.assert_allclose(found, chances, rtol=0, atol=TOLERANCE)
 
 
 def test_scikit_learn_and_onnx_give_the_same_answers(
     forests: Forests, contexts: ContextArrays, features: Features
 ) -> None:
-    expected = forest.probabilities(forests[0], features)
+    expected = random_forest.probabilities(forests[0], features)
     model = Model(to_onnx(forests[0]), CLASSES)
     found = model.probabilities(features)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)

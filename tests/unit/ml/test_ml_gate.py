@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from google.cloud.storage import Client
 
+from ml.bucket import Bucket
 from ml.core.gate import Limits, Proof
 from ml.core.releases import Candidate, load_release, read_pointer
-from ml.publish.bucket import Bucket
 from ml.publish.proof import ProofError, prove
 from ml.publish.publisher import RefusedError, publish
 from tests.damaged_files import damage, deserialisers_guarded

@@ -12,7 +12,8 @@ import pytest
 
 from ml.data.sources import Synthetic
 from ml.forest.estimate import UnfitError, fit, predict
-from ml.forest.memory import MACHINE_TYPES, memory_budget, suggest
+from ml.forest.machine_types import machine_types, suggest
+from ml.forest.memory_budget import memory_budget
 from ml.progress import memory_bytes
 
 ROOT = Path(__file__).parents[3]
@@ -54,7 +55,10 @@ def test_what_does_not_fit_is_refused_with_the_machine_that_would_do() -> None:
     assert suggest(memory=500 * MIB).startswith("vm_machine_type e2-micro would do, $0.0084 an hour (in Always Free)")
     assert suggest(memory=3000 * MIB).startswith("vm_machine_type e2-medium")
     assert suggest(memory=10**13) == "no machine type up to e2-standard-16 would do"
-    assert [t.price for t in MACHINE_TYPES] == sorted(t.price for t in MACHINE_TYPES)
+    assert [(machine.name, machine.memory, machine.vcpus) for machine in machine_types()[:2]] == [
+        ("e2-micro", 2**30, 0.25),
+        ("e2-small", 2 * 2**30, 0.5),
+    ]
 
 
 def test_threads_are_given_up_before_a_training_is_refused() -> None:

@@ -14,6 +14,7 @@ from google.api_core.exceptions import Forbidden
 from google.cloud.storage import Client
 from requests.adapters import HTTPAdapter
 
+from ml.bucket import Bucket, BucketError, bucket_name, crc32c
 from ml.core.gate import Proof
 from ml.core.releases import (
     Candidate,
@@ -28,7 +29,6 @@ from ml.core.releases import (
     read_pointer,
 )
 from ml.core.serving import model_of
-from ml.publish.bucket import Bucket, BucketError, bucket_name, crc32c
 from ml.publish.publisher import InconclusiveError, Readback, RefusedError, _upload, _write_manifest, classify_readback
 from sponsor_api.live import LiveModel
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, new_client

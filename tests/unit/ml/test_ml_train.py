@@ -18,13 +18,13 @@ import pytest
 from google.cloud.storage import Client
 
 from ml import fingerprint
+from ml.bucket import Bucket
 from ml.core import releases
 from ml.core.features import COLUMNS
 from ml.core.serving import model_of
 from ml.forest.estimate import Prediction
 from ml.progress import Log, Progress, memory_bytes
-from ml.publish.bucket import Bucket
-from ml.report import page as report
+from ml.report import run_report
 from ml.train import main
 from tests.unit.ml.model_fixtures import BUCKET
 
@@ -196,7 +196,7 @@ def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ml.forest.forest.grow", exhausted)
+    monkeypatch.setattr("ml.forest.random_forest.grow", exhausted)
     monkeypatch.setattr("ml.forest.estimate.fit", lambda *_: Prediction(1, 1, 1, 1, 1))
     assert main(["--output", str(tmp_path)]) == 1
     assert "error: out of memory at" in capsys.readouterr().err
@@ -207,9 +207,9 @@ def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(
     # and one whose process was killed gets it from outside
     (tmp_path / "training.log").write_text("[    0.1 s] <b>training</b>\nKilled\n")
     (tmp_path / "run.json").write_text(json.dumps({"argv": ["python", "-m", "ml.train"]}))
-    assert report.main([str(tmp_path), "--reason", "the kernel killed it"]) == 0
+    assert run_report.main([str(tmp_path), "--reason", "the kernel killed it"]) == 0
     page = (tmp_path / "report.html").read_text()
     assert "nothing was published: the kernel killed it" in page
     assert "&lt;b&gt;training" in page
-    assert report.main([str(tmp_path / "absent")]) == 1
+    assert run_report.main([str(tmp_path / "absent")]) == 1
     assert "name the folder of a run" in capsys.readouterr().err

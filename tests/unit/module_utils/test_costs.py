@@ -37,7 +37,8 @@ def test_machine_prices_are_their_parts_multiplied_out() -> None:
         assert machine["hour"] == pytest.approx(built, abs=1e-8), name
     months = {name: f"{PRICES.vm_month(name):.2f}" for name in DOCUMENT["machine_types"]}
     expected = {"e2-micro": "6.11", "e2-small": "12.23", "e2-medium": "24.46", "e2-standard-2": "48.92"}
-    assert months == expected | {"e2-standard-4": "97.84"}
+    expected |= {"e2-standard-4": "97.84", "e2-standard-8": "195.67", "e2-standard-16": "391.35"}
+    assert months == expected
 
 
 def test_every_figure_has_a_dated_source_that_exists() -> None:

@@ -185,7 +185,7 @@ def served(monkeypatch: pytest.MonkeyPatch, google: FakeGoogle) -> list[dict[str
             return Response(403, b"<html>Forbidden</html>")
         return Response(200, b'{"recommended_sponsor": "Visa"}')
 
-    monkeypatch.setattr("cloud_function_call.requests.post", post)
+    monkeypatch.setattr("ansible.module_utils.fanops.resources.function_call.requests.post", post)
     monkeypatch.setattr(credentials, "id_token", lambda *args, audience: f"token for {audience}")
     return requests
 
@@ -215,15 +215,18 @@ def test_a_function_that_cannot_serve_yet_is_asked_again_for_a_while(
     run: RunModule, served: Any, monkeypatch: pytest.MonkeyPatch, patience: int, kind: str, fails: bool, seconds: int
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("cloud_function_call.time.sleep", lambda pause: now.__setitem__(0, now[0] + pause))
-    monkeypatch.setattr("cloud_function_call.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "ansible.module_utils.fanops.resources.function_call.time.sleep",
+        lambda pause: now.__setitem__(0, now[0] + pause),
+    )
+    monkeypatch.setattr("ansible.module_utils.fanops.resources.function_call.time.monotonic", lambda: now[0])
 
     def post(url: str, **_: Any) -> Response:
         if now[0] < 20:
             return Response(503, b'{"detail": "no model can be served yet: permission denied"}', {"Content-Type": kind})
         return Response(200, b'{"recommended_sponsor": "Visa"}')
 
-    monkeypatch.setattr("cloud_function_call.requests.post", post)
+    monkeypatch.setattr("ansible.module_utils.fanops.resources.function_call.requests.post", post)
     result = run("cloud_function_call", name="ask", region="r", patience=patience)
     assert bool(result.get("failed")) == fails and now[0] <= seconds
     assert not fails or "permission denied" in result["msg"]

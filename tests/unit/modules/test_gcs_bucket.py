@@ -56,7 +56,7 @@ def test_name_taken_by_another_project_is_one_clear_line(run: RunModule, google:
     google.foreign_buckets.add("models")
     for check in (True, False):
         result = run("gcs_bucket", check=check, **FULL)
-        assert "bucket name models is taken by another project. Choose another model_bucket." in result["msg"]
+        assert "bucket name models is taken by another project. Choose another name." in result["msg"]
     assert google.mutations == []
 
 
@@ -85,12 +85,25 @@ def test_bucket_with_objects_is_not_deleted(run: RunModule, google: FakeGoogle) 
 
 
 def publish(google: FakeGoogle, **pointer: Any) -> str:
-    manifest = json.dumps({"version": "v1", "metrics": {"accuracy": 0.9}, "files": {}, "fingerprint": "f"}).encode()
+    manifest = json.dumps(
+        {"schema": 1, "version": "v1", "metrics": {"accuracy": 0.9}, "files": {}, "fingerprint": "f"}
+    ).encode()
     digest = hashlib.sha256(manifest).hexdigest()
     google.objects = {
         f"manifests%2F{digest}.json": manifest,
         "current.json": json.dumps(
-            {"version": "v1", "manifest": f"manifests/{digest}.json", "fingerprint": "f", **pointer}
+            {
+                "schema": 1,
+                "version": 1,
+                "manifest": digest,
+                "write_id": "w",
+                "updated": "2026-11-26T12:00:00+00:00",
+                "fingerprint": "f",
+                "action": "publish",
+                "reason": "passed the quality gate",
+                "forced": False,
+                **pointer,
+            }
         ).encode(),
     }
     return digest
@@ -122,7 +135,7 @@ def test_objects_are_listed_by_name_with_their_sizes(run: RunModule, google: Fak
 def test_damaged_release_is_an_error(run: RunModule, google: FakeGoogle) -> None:
     digest = publish(google)
     google.objects[f"manifests%2F{digest}.json"] += b" "
-    assert "digest" in run("model_release_info", bucket="models")["msg"]
+    assert "not the one that it is named by" in run("model_release_info", bucket="models")["msg"]
     google.objects.pop(f"manifests%2F{digest}.json")
     assert "does not exist" in run("model_release_info", bucket="models")["msg"]
     google.objects["current.json"] = b"not json"

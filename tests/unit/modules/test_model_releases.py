@@ -11,9 +11,9 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
+from ml.bucket import Bucket
 from ml.core.gate import Proof
 from ml.core.releases import Candidate, load_release, read_pointer
-from ml.publish.bucket import Bucket
 from ml.publish.publisher import publish
 from tests.faulty_storage import Fault, Front, faulty_storage
 from tests.unit.modules.fake_google import FakeGoogle, RunModule
@@ -131,13 +131,17 @@ def test_the_gate_refuses_with_the_numbers_and_force_is_recorded(
     for part in (
         "50.00% is below the floor of 60.00%",
         "below the 88.00%",
-        "its classes",
-        "600 MiB, the function has 512",
+        "the candidate's classes",
+        "serving takes 600 MiB",
+        "the function has 512 MiB",
     ):
         assert part in refused["msg"]
     assert session.mutations == [] and live(bucket)[1] == "good"
     forced = run("model_release", bucket="models", release=bad[:8], force=True, reason="a demonstration")
-    assert forced["pointer"]["forced"] and "a demonstration; its accuracy 50.00%" in forced["pointer"]["reason"]
+    assert (
+        forced["pointer"]["forced"]
+        and "a demonstration; the candidate's accuracy 50.00%" in forced["pointer"]["reason"]
+    )
     assert live(bucket)[1] == "bad" and read_pointer(bucket.read).forced
 
 
@@ -151,7 +155,7 @@ def test_a_release_that_is_not_there(run: RunModule, session: Session, bucket: B
 
 
 def test_an_empty_bucket_says_what_to_do(run: RunModule, session: Session, bucket: Bucket) -> None:
-    assert "Run site.yml first" in run("model_release", bucket="models", release="previous")["msg"]
+    assert "Train and publish first" in run("model_release", bucket="models", release="previous")["msg"]
     assert run("model_release_info", bucket="models", all=True)["releases"] == []
 
 

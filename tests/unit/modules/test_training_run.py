@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.fanops.training.run import TrainingRun
-
-import training_run
+from ansible.module_utils.fanops.training.run import TrainingRun, follow
 
 PLUGIN = Path(__file__).parents[3] / "plugins" / "action" / "training_run.py"
 PARAMS: dict[str, Any] = {
@@ -53,7 +51,7 @@ class Vm:
         (self.run.folder / "status.json").write_text(json.dumps(status))
 
     def ask(self, *, check: bool = False, **params: Any) -> dict[str, Any]:
-        return training_run.follow(self.run, {**PARAMS, **params}, check_mode=check)
+        return follow(self.run, {**PARAMS, **params}, check_mode=check)
 
 
 @pytest.fixture

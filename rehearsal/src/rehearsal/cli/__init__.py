@@ -8,9 +8,9 @@ import json
 import shlex
 import sys
 
-from rehearsal.cli import faults, isolate, log, permissions, status, trouble
+from rehearsal.cli import ask, faults, isolate, lifecycle, log, new_method, permissions, status, trouble
 from rehearsal.cli.output import say
-from rehearsal.machine import lifecycle
+from rehearsal.errors import RehearsalError
 from rehearsal.settings import Settings, load
 from rehearsal.wire.trust import client_environment
 
@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     methods.set_defaults(run=run_methods)
 
-    for command in (status, log, faults, permissions, trouble, isolate):
+    for command in (status, ask, log, faults, permissions, trouble, isolate, new_method):
         command.add_parser(commands)
     return parser
 
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = load()
     try:
         code: int = arguments.run(settings, arguments)
-    except lifecycle.RehearsalError as error:
+    except RehearsalError as error:
         sys.stderr.write(f"rehearsal: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -121,7 +121,7 @@ def run_down(settings: Settings, arguments: argparse.Namespace) -> int:
 def run_env(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the client environment as shell exports or as JSON."""
     if not settings.deployer_key.exists():
-        raise lifecycle.RehearsalError("there is no rehearsal yet; run `rehearsal up` first")
+        raise RehearsalError("there is no rehearsal yet; run `rehearsal up` first")
     environment = client_environment(settings, arguments.identity)
     if arguments.output == "json":
         say(json.dumps(environment, indent=2))

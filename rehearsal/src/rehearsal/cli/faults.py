@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from rehearsal.cli.output import say
-from rehearsal.machine import lifecycle
+from rehearsal.errors import RehearsalError
 from rehearsal.settings import Settings
 from rehearsal.store import Store
 from rehearsal.wire.faults import ACTIONS, Fault, Faults
@@ -47,9 +47,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             arguments.seconds if arguments.action == "slow" else 0.0,
         )
         if not known_method(fault.method):
-            raise lifecycle.RehearsalError(
-                f"no method is called {fault.method!r}; `rehearsal log` shows the ids in use"
-            )
+            raise RehearsalError(f"no method is called {fault.method!r}; `rehearsal log` shows the ids in use")
         say(f"planned as number {faults.plan(fault)}: {describe(fault)}")
     elif arguments.fault_command == "list":
         for number, fault in faults.plans():
@@ -72,7 +70,7 @@ def describe(fault: Fault) -> str:
 
 
 def known_method(pattern: str) -> bool:
-    """Whether any of Google's methods, or any endpoint of ours, matches the glob."""
+    """Whether any of Google's methods, or any endpoint with a route of its own, matches the glob."""
     from rehearsal.wire.discovery import Router  # loading the documents takes a while, and only this command needs them
     from rehearsal.wire.methods import endpoints
 

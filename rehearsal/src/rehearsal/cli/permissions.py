@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "permissions", help="who holds which permissions by its roles, and which were exercised, unused or refused"
     )
-    parser.add_argument("--principal", metavar="GLOB", default="*", help="only these, e.g. 'm4-*'")
+    parser.add_argument("--principal", metavar="GLOB", default="*", help="only these, e.g. 'trainer@*'")
     parser.add_argument("--forget", action="store_true", help="begin to count anew")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     parser.set_defaults(run=run)

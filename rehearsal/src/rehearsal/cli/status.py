@@ -7,9 +7,9 @@ import argparse
 import json
 from typing import Any
 
+from rehearsal.cli import lifecycle
 from rehearsal.cli.faults import describe
 from rehearsal.cli.output import say
-from rehearsal.machine import lifecycle
 from rehearsal.settings import Settings
 from rehearsal.store import Store
 from rehearsal.wire.faults import Faults

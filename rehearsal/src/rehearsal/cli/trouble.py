@@ -63,9 +63,7 @@ def _keep_quota(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]
 
 def _iam_delay(parser: argparse.ArgumentParser) -> None:
     _seconds(parser)
-    parser.add_argument(
-        "--resource", default="*", metavar="RESOURCE", help="only this policy, e.g. buckets/fanops-m4-models"
-    )
+    parser.add_argument("--resource", default="*", metavar="RESOURCE", help="only this policy, e.g. buckets/my-models")
 
 
 def _keep_iam_delay(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:

@@ -264,7 +264,7 @@ def parse_console(log: bytes) -> bytes:
 
 
 def wait_for_exit(pid: int) -> None:
-    """Return when the process has ended; it need not be a child of ours, and may be gone already."""
+    """Return when the process has ended; it need not be a child process, and may have ended before."""
     if pid <= 0:
         return
     try:

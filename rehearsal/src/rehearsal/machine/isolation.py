@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rehearsal.machine.network import NETNS_DIRECTORY, NetworkError
+from rehearsal.machine.network import NETNS_DIRECTORY, run_tool
 from rehearsal.settings import Settings
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -65,19 +65,19 @@ def _network(name: str) -> Iterator[str]:
     forwarded = FORWARDING.read_text().strip()
     _remove(namespace, rules)
     try:
-        _run("ip", "netns", "add", namespace)
-        _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        _run("ip", "address", "add", f"{outer}/30", "dev", link)
-        _run("ip", "link", "set", link, "up")
+        run_tool("ip", "netns", "add", namespace)
+        run_tool("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        run_tool("ip", "address", "add", f"{outer}/30", "dev", link)
+        run_tool("ip", "link", "set", link, "up")
         for line in (
             "link set lo up",
             f"address add {inner}/30 dev eth0",
             "link set eth0 up",
             f"route add default via {outer}",
         ):
-            _run("ip", "-n", namespace, *line.split())
+            run_tool("ip", "-n", namespace, *line.split())
         for table, chain, *rule in rules:
-            _run("iptables", "--wait", "--table", table, "--insert", chain, *rule)
+            run_tool("iptables", "--wait", "--table", table, "--insert", chain, *rule)
         FORWARDING.write_text("1\n")
         yield namespace
     finally:
@@ -87,14 +87,5 @@ def _network(name: str) -> Iterator[str]:
 
 def _remove(namespace: str, rules: Sequence[Sequence[str]]) -> None:
     for table, chain, *rule in rules:
-        _run("iptables", "--wait", "--table", table, "--delete", chain, *rule, check=False)
-    _run("ip", "netns", "delete", namespace, check=False)
-
-
-def _run(*command: str, check: bool = True) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise NetworkError(f"cannot make a network of its own: the command {command[0]} is missing") from None
-    if check and done.returncode:
-        raise NetworkError(f"cannot make a network of its own: {' '.join(command)}: {' '.join(done.stderr.split())}")
+        run_tool("iptables", "--wait", "--table", table, "--delete", chain, *rule, check=False)
+    run_tool("ip", "netns", "delete", namespace, check=False)

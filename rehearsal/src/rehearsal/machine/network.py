@@ -14,19 +14,18 @@ import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rehearsal.settings import Settings
+from rehearsal.errors import RehearsalError
+from rehearsal.settings import Settings
 
 EXTERNAL_RANGES = ("198.51.100.0/24",)
 """Where external addresses of guests come from: a documentation range of RFC 5737, which no real host answers on. Only this one:
-closed networks do use the others, for their package mirror for example, and a route of ours would cut those off."""
+closed networks do use the others, for their package mirror for example, and a route here would cut those off."""
 
 NETNS_DIRECTORY = Path("/run/netns")
 
 
-class NetworkError(RuntimeError):
+class NetworkError(RehearsalError):
     """The bridge or a namespace could not be made; the message is one line that says what to do."""
 
 
@@ -185,17 +184,22 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _ip(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
+def run_tool(*command: str, check: bool = True, stdin: str | None = None) -> str:
+    """Run a tool that changes this machine's network, and return what it printed; raises NetworkError."""
     try:
-        done = subprocess.run(["ip", *arguments], input=stdin, capture_output=True, text=True)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise NetworkError(
-            "cannot set up the rehearsal's network: the command 'ip' is missing; install iproute2"
+            f"cannot set up a network: the command '{command[0]}' is missing; install iproute2 and iptables"
         ) from None
     if check and done.returncode:
         reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise NetworkError(f"cannot set up the rehearsal's network: ip {' '.join(arguments)}: {reason}")
+        raise NetworkError(f"cannot set up a network: {' '.join(command)}: {reason}")
     return done.stdout
+
+
+def _ip(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
+    return run_tool("ip", *arguments, check=check, stdin=stdin)
 
 
 def _link_exists(name: str) -> bool:

@@ -16,13 +16,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.machine.guest import recipe
+from rehearsal.machine.guest.bootstrap import answers
 
 if TYPE_CHECKING:
     from rehearsal.settings import Settings
@@ -58,7 +57,7 @@ class PythonMirror:
         """Make the archive if guests need it and this machine has a CPython 3.10; otherwise say so in `status`."""
         if self._record():
             return
-        if release_host_answers():
+        if answers(RELEASE_HOST):
             self._status = f"guests download from uv's release host ({RELEASE_HOST}) through the front door"
             return
         prefix = find_python(3, 10)
@@ -104,16 +103,6 @@ class PythonMirror:
         except (FileNotFoundError, ValueError):
             return None
         return record if record.get("recipe") == VERSION else None
-
-
-def release_host_answers(timeout: float = 3.0) -> bool:
-    """Tell whether uv's release host can be reached from this machine."""
-    request = urllib.request.Request(RELEASE_HOST, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310  (a constant https address)
-            return bool(response.status < 400)
-    except (OSError, urllib.error.URLError):
-        return False
 
 
 def find_python(major: int, minor: int) -> Path | None:

@@ -61,12 +61,17 @@ class Method:
     service: str
     verb: str
     pattern: re.Pattern[str]
-    literal: int
+    template: str
     parameters: dict[str, Schema]
     request_schema: str | None
     response_schema: str | None
     scopes: tuple[str, ...]
     document: Document
+
+    @property
+    def literal(self) -> int:
+        """How many characters of the template are fixed."""
+        return len(re.sub(r"\{[^}]*\}", "", self.template))
 
     @property
     def one_platform(self) -> bool:
@@ -95,7 +100,7 @@ class Document:
             service=self.service,
             verb=spec["httpMethod"],
             pattern=_template_pattern(template, parameters),
-            literal=len(re.sub(r"\{[^}]*\}", "", template)),
+            template=template,
             parameters=parameters,
             request_schema=spec.get("request", {}).get("$ref") if path is None else None,
             response_schema=spec.get("response", {}).get("$ref"),

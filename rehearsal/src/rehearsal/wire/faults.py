@@ -62,16 +62,16 @@ class Faults:
         """Forget every plan; return how many there were."""
         return sum(self.store.delete(self.KIND, key) for key, _ in self.store.list(self.KIND))
 
-    def meet(self, method_id: str) -> Fault | None:
-        """Count one call of the method; return the fault that it meets, if any."""
+    def planned_for(self, method_id: str) -> Fault | None:
+        """Count one call of the method; return the fault that is planned for it, if any."""
         with self.store.lock:
-            met: Fault | None = None
+            due: Fault | None = None
             for number, fault in self.plans():
                 if not fnmatchcase(method_id, fault.method):
                     continue
                 fault.seen += 1
-                if met is None and fault.seen >= fault.nth and not fault.spent:
+                if due is None and fault.seen >= fault.nth and not fault.spent:
                     fault.fired += 1
-                    met = fault
+                    due = fault
                 self.store.put(self.KIND, f"{number:06}", asdict(fault))
-            return met
+            return due

@@ -100,7 +100,7 @@ class Gateway:
         return Route(method.id, REGISTRY.methods.get(method.id), method, params)
 
     def _answer(self, request: Request, host: str, target: str, route: Route, entry: Entry) -> Response:
-        fault = self.cloud.faults.meet(route.method_id)
+        fault = self.cloud.faults.planned_for(route.method_id)
         if fault is not None:
             entry.fault = fault.action
             early = self._early_fault(fault, host, route.method)

@@ -35,7 +35,7 @@ class Row:
 
     @property
     def clean(self) -> bool:
-        """Whether it was called, and each time within Google's schema, both ways, and answered in earnest."""
+        """Whether it was called, and each time within Google's schema, both ways, and never answered with 501."""
         return self.exercised and not self.violations and not self.not_implemented
 
     def as_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,19 +68,7 @@ class Counts:
 class RequestLog:
     """Append-only, one row a request; safe to read from another process while the control plane writes."""
 
-    COLUMNS = (
-        "time",
-        "method",
-        "verb",
-        "host",
-        "path",
-        "status",
-        "principal",
-        "milliseconds",
-        "violations",
-        "fault",
-        "body",
-    )
+    COLUMNS = tuple(column.name for column in fields(Entry) if column.name != "number")
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

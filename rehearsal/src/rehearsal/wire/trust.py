@@ -17,18 +17,19 @@ def ensure_authority(settings: Settings) -> None:
     """Make the authority once, and a bundle of it with whatever this machine already trusts."""
     settings.ca_certificate.parent.mkdir(parents=True, exist_ok=True)
     CertStore.from_store(settings.ca_certificate.parent, "mitmproxy", 2048)
-    host = next(
-        (
-            path
-            for path in (os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("SSL_CERT_FILE"), *HOST_BUNDLES)
-            if path and Path(path).is_file() and Path(path).resolve() != settings.ca_bundle.resolve()
-        ),
-        None,
-    )
-    trusted = Path(host).read_text(encoding="utf-8") if host else ""
+    trusted = host_authorities(settings)
     bundle = trusted.rstrip("\n") + "\n" + settings.ca_certificate.read_text(encoding="utf-8")
     if not settings.ca_bundle.exists() or settings.ca_bundle.read_text(encoding="utf-8") != bundle:
         settings.ca_bundle.write_text(bundle, encoding="utf-8")
+
+
+def host_authorities(settings: Settings) -> str:
+    """Return the PEM text of what this machine trusts by itself; empty where it has no bundle."""
+    candidates = (os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("SSL_CERT_FILE"), *HOST_BUNDLES)
+    for path in (Path(name) for name in candidates if name):
+        if path.is_file() and path.resolve() != settings.ca_bundle.resolve():
+            return path.read_text(encoding="utf-8")
+    return ""
 
 
 def client_environment(settings: Settings, identity: str = "deployer") -> dict[str, str]:

@@ -108,7 +108,7 @@ def wanted_accounts(tree: Tree, now: datetime.datetime) -> dict[str, list[str]]:
 
 
 def merge_marked(text: str, lines: list[str]) -> str:
-    """Return a file's text with our lines exchanged for `lines`; each of ours follows a line that says so."""
+    """Return a file's text with the agent's lines replaced by `lines`; a marker line precedes each of them."""
     kept, skip = [], False
     for line in text.splitlines():
         if skip:

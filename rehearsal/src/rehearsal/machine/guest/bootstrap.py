@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,13 +67,18 @@ def mirrors(sources: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[list[str], 
     return list(dict.fromkeys(main)), list(dict.fromkeys(security))
 
 
-def has_suite(mirror: str, suite: str, timeout: float = 5.0) -> bool:
+def has_suite(mirror: str, suite: str) -> bool:
     """Tell whether a mirror publishes a suite."""
-    request = urllib.request.Request(f"{mirror}/dists/{suite}/InRelease", method="HEAD")  # noqa: S310
+    return answers(f"{mirror}/dists/{suite}/InRelease")
+
+
+def answers(url: str, timeout: float = 5.0) -> bool:
+    """Tell whether this machine can read an http(s) address; `timeout` in seconds."""
     try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - of this machine's own settings
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError, ValueError):
+            return bool(response.status < 400)
+    except (OSError, ValueError):
         return False
 
 
@@ -135,7 +139,7 @@ def debootstrap(
 
 
 def _environment() -> dict[str, str]:
-    # wget, which debootstrap uses, knows nothing of a proxy that only apt is told about.
+    # wget, which debootstrap uses, does not know a proxy that is set for apt only.
     variables = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     variables["PATH"] = variables.get("PATH", "") + ":/usr/sbin:/sbin"
     if "http_proxy" not in variables:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import tomllib
 
+from rehearsal.wire.trust import host_authorities
+
 if TYPE_CHECKING:
     from rehearsal.settings import Settings
 
@@ -23,7 +25,6 @@ FILES = Path(__file__).parent / "files"
 AGENT = Path(__file__).parent / "agent.py"
 AGENT_PATH = "usr/lib/google-guest-agent/agent.py"
 TRUST_STORE = "/etc/ssl/certs/ca-certificates.crt"
-HOST_BUNDLES = (TRUST_STORE, "/etc/pki/tls/certs/ca-bundle.crt")
 UNITS = (
     "google-guest-agent.service",
     "google-startup-scripts.service",
@@ -131,11 +132,9 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def authorities(settings: Settings) -> str:
     """Return the PEM text of every authority that guests trust: this machine's, and the front door's once it exists."""
-    if settings.ca_bundle.is_file():
-        return settings.ca_bundle.read_text(encoding="utf-8")
-    candidates = (os.environ.get("REQUESTS_CA_BUNDLE"), os.environ.get("SSL_CERT_FILE"), *HOST_BUNDLES)
-    found = next((Path(path) for path in candidates if path and Path(path).is_file()), None)
-    return found.read_text(encoding="utf-8") if found else ""
+    return (
+        settings.ca_bundle.read_text(encoding="utf-8") if settings.ca_bundle.is_file() else host_authorities(settings)
+    )
 
 
 def apt_conf(proxy: str, suite: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""List filters: `(labels.app = fanops) (status = RUNNING)`, `name eq vm-.*`, and what else Compute takes.
+"""List filters: `(labels.app = web) (status = RUNNING)`, `name eq vm-.*`, and what else Compute takes.
 
 Grammar, after the text of the `filter` parameter in the discovery document:
 

@@ -67,7 +67,7 @@ def check_quotas(cloud: Cloud, project: str, region: str) -> None:
     for metric, used in usage(cloud, project, region).items():
         allowed = limit(cloud, region, metric)
         if used > allowed:
-            trouble.meet(cloud.store, "quota")
+            trouble.count_hit(cloud.store, "quota")
             metric_name, limit_name = NAMES[metric]
             quota = {
                 "metricName": metric_name,
@@ -85,7 +85,7 @@ def check_stock(cloud: Cloud, project: str, zone: str, machine_type: str) -> Non
         shortage = cloud.store.get(STOCKOUTS, zone)
         if shortage is None or machine_type not in shortage.get("machineTypes", [machine_type]):
             return
-        trouble.meet(cloud.store, "stockout")
+        trouble.count_hit(cloud.store, "stockout")
         if "remaining" in shortage:
             if shortage["remaining"] <= 1:
                 cloud.store.delete(STOCKOUTS, zone)

@@ -28,7 +28,7 @@ def check_os_login(call: Call, items: list[dict[str, str]]) -> None:
     if not trouble.setting(call.cloud.store, trouble.OSLOGIN_POLICY):
         return
     if any(item["key"] == "enable-oslogin" and item.get("value", "").upper() != "TRUE" for item in items):
-        trouble.meet(call.cloud.store, trouble.OSLOGIN_POLICY)
+        trouble.count_hit(call.cloud.store, trouble.OSLOGIN_POLICY)
         raise errors.condition_not_met(
             f"Constraint constraints/compute.requireOsLogin violated for project {call.project}. "
             "The metadata value enable-oslogin must be TRUE."

@@ -11,7 +11,6 @@ import http.client
 import secrets
 from typing import Any
 
-from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError
@@ -19,17 +18,12 @@ from rehearsal.services.functions import instances, records
 from rehearsal.services.functions.instances import PORT, Instance
 from rehearsal.services.functions.names import FunctionName, from_key
 from rehearsal.services.iam.identity import GCLOUD_CLIENT_ID, Caller
+from rehearsal.wire import proxy
 from rehearsal.wire.calls import PUBLIC, Call, raw_route
 
 MAX_BYTES = 32 * 2**20
 # How long a request waits for an instance that starts, and for one that is free.
 COLD_START_SECONDS, QUEUE_SECONDS = 120.0, 10.0
-HOP_BY_HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-    "upgrade", "content-length",
-}  # fmt: skip
-# Between the front door and the control plane only.
-INTERNAL = {"x-forwarded-host", "x-rehearsal-target", "x-rehearsal-lose"}
 SIGNATURE_REMOVED = "SIGNATURE_REMOVED_BY_GOOGLE"
 
 
@@ -141,12 +135,12 @@ def _answered(call: Call, revision: instances.Revision, target: str) -> Response
 
 
 def _forward(call: Call, found: Instance, target: str) -> Response:
-    revision = found.revision
-    connection = http.client.HTTPConnection(revision["address"], PORT, timeout=revision["timeout"])
+    revision, request = found.revision, call.request
     try:
-        connection.request(call.request.method, target, body=call.request.get_data(), headers=_headers(call))
-        answer = connection.getresponse()
-        data = answer.read(MAX_BYTES + 1)
+        response = proxy.forward(
+            (revision["address"], PORT), request.method, target, body=request.get_data(), headers=_headers(call),
+            timeout=revision["timeout"], most=MAX_BYTES + 1,
+        )  # fmt: skip
     except TimeoutError:
         return Response("upstream request timeout", 504, content_type="text/plain")
     except (OSError, http.client.HTTPException) as error:
@@ -156,21 +150,15 @@ def _forward(call: Call, found: Instance, target: str) -> Response:
             "error."
         )
         return Response(text, 503, content_type="text/plain")
-    finally:
-        connection.close()
-    if len(data) > MAX_BYTES:
+    if len(response.get_data()) > MAX_BYTES:
         return Response("Response size was too large. Please consider reducing response size.", 500)
-    headers = Headers([(k, v) for k, v in answer.getheaders() if k.lower() not in HOP_BY_HOP | {"server", "date"}])
-    headers["Server"] = "Google Frontend"
-    response = Response(data, answer.status, headers)
-    if "Content-Type" not in headers:
-        response.headers.remove("Content-Type")
+    response.headers["Server"] = "Google Frontend"
     return response
 
 
 def _headers(call: Call) -> dict[str, str]:
     """Return the headers that the function sees: the caller's, less what ends here, plus what the front end adds."""
-    headers = {k: v for k, v in call.request.headers.items() if k.lower() not in HOP_BY_HOP | INTERNAL}
+    headers = proxy.passed_on(call.request.headers.items())
     headers["Host"] = call.host
     for name in ("Authorization", "X-Serverless-Authorization"):
         token = headers.get(name, "")

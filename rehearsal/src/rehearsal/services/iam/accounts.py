@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from rehearsal.errors import ApiError
 from rehearsal.services.iam import keys
@@ -22,7 +22,39 @@ PROJECTS, ACCOUNTS, KEYS = "projects", "serviceAccounts", "serviceAccountKeys"
 UNDELETE_SECONDS = 30 * 86_400
 KEYS_PER_ACCOUNT = 10
 
-Account = dict[str, Any]
+
+class Project(TypedDict):
+    """A project as the store keeps it; the number is text, as Google writes it."""
+
+    projectId: str
+    projectNumber: str
+    name: str
+    createTime: str
+
+
+class Account(TypedDict):
+    """A service account as the store keeps it; `agent` says that it is one of Google's own."""
+
+    email: str
+    projectId: str
+    uniqueId: str
+    displayName: NotRequired[str]
+    description: NotRequired[str]
+    disabled: NotRequired[bool]
+    agent: NotRequired[bool]
+    deletedAt: NotRequired[float]
+
+
+class Key(TypedDict):
+    """A key as the store keeps it: `certificate` and `private` are PEM text."""
+
+    uniqueId: str
+    certificate: str
+    validAfterTime: str
+    validBeforeTime: str
+    keyType: str
+    private: NotRequired[str]
+    disabled: NotRequired[bool]
 
 
 def timestamp(seconds: float | None = None) -> str:
@@ -52,20 +84,20 @@ class Accounts:
     def add_project(self, project: str, number: str, name: str) -> None:
         """Create the project unless it exists."""
         if self._store.get(PROJECTS, project) is None:
-            document = {"projectId": project, "projectNumber": number, "name": name, "createTime": timestamp()}
-            self._store.put(PROJECTS, project, document)
+            created = Project(projectId=project, projectNumber=number, name=name, createTime=timestamp())
+            self._store.put(PROJECTS, project, created)
 
-    def project(self, name: str) -> dict[str, Any] | None:
+    def project(self, name: str) -> Project | None:
         """Return the project by id or number, with or without a leading `projects/`; None when there is none."""
         wanted = name.removeprefix("projects/")
         found = self._store.get(PROJECTS, wanted)
         if found is None and wanted.isdigit():
             found = next((doc for _, doc in self._store.list(PROJECTS) if doc["projectNumber"] == wanted), None)
-        return found
+        return cast(Project | None, found)
 
-    def projects(self) -> list[dict[str, Any]]:
+    def projects(self) -> list[Project]:
         """All projects, by id."""
-        return [document for _, document in self._store.list(PROJECTS)]
+        return [cast(Project, document) for _, document in self._store.list(PROJECTS)]
 
     def create(
         self, project: str, email: str, *, display_name: str = "", description: str = "", agent: bool = False
@@ -76,7 +108,10 @@ class Accounts:
             if current is not None and "deletedAt" not in current:
                 message = f"Service account {email.split('@')[0]} already exists within project projects/{project}."
                 details = [
-                    {"@type": "type.googleapis.com/google.rpc.ResourceInfo", "resourceName": self.name_of(current)}
+                    {
+                        "@type": "type.googleapis.com/google.rpc.ResourceInfo",
+                        "resourceName": self.name_of(cast(Account, current)),
+                    }
                 ]
                 raise ApiError(409, "alreadyExists", message, details=details)
             account: Account = {"email": email, "projectId": project, "uniqueId": f"1{secrets.randbelow(10**20):020d}"}
@@ -95,7 +130,7 @@ class Accounts:
         account = self._store.get(ACCOUNTS, wanted)
         if account is None and wanted.isdigit():
             account = next((doc for _, doc in self._store.list(ACCOUNTS) if doc["uniqueId"] == wanted), None)
-        return None if account is None or "deletedAt" in account else account
+        return None if account is None or "deletedAt" in account else cast(Account, account)
 
     def usable(self, email: str) -> Account | None:
         """Return the account when it may act: it exists and is not disabled."""
@@ -104,7 +139,7 @@ class Accounts:
 
     def in_project(self, project: str) -> list[Account]:
         """Return the project's accounts that its owner sees: Google's agents live in projects of Google's."""
-        accounts = [document for _, document in self._store.list(ACCOUNTS)]
+        accounts = [cast(Account, document) for _, document in self._store.list(ACCOUNTS)]
         return [a for a in accounts if a["projectId"] == project and "deletedAt" not in a and not a.get("agent")]
 
     def update(self, email: str, **changes: Any) -> Account:
@@ -115,7 +150,7 @@ class Accounts:
                 raise ApiError(404, "notFound", f"Unknown service account: {email}")
             account |= changes
             self._store.put(ACCOUNTS, email, account)
-            return account
+            return cast(Account, account)
 
     def delete(self, email: str) -> None:
         """Delete the account: its tokens and keys stop working, its bindings are marked."""
@@ -126,7 +161,8 @@ class Accounts:
     def undelete(self, unique_id: str) -> Account | None:
         """Bring back an account deleted less than 30 days ago, unless its address was taken since; else None."""
         with self._store.lock:
-            for email, account in self._store.list(ACCOUNTS):
+            for email, document in self._store.list(ACCOUNTS):
+                account = cast(Account, document)
                 deleted = account.get("deletedAt")
                 if account["uniqueId"] == unique_id and deleted and time.time() - deleted < UNDELETE_SECONDS:
                     del account["deletedAt"]
@@ -146,7 +182,7 @@ class Accounts:
 
     # Keys
 
-    def new_key(self, account: Account, *, system_managed: bool = False) -> tuple[dict[str, Any], keys.KeyPair]:
+    def new_key(self, account: Account, *, system_managed: bool = False) -> tuple[Key, keys.KeyPair]:
         """Make a key for the account; returns the stored document and the pair.
 
         ApiError 400 FAILED_PRECONDITION (Google's word) beyond ten user-managed keys.
@@ -156,7 +192,7 @@ class Accounts:
             raise ApiError(400, "failedPrecondition", "Precondition check failed.", status="FAILED_PRECONDITION")
         pair = keys.new_key_pair(account["uniqueId"])
         now = time.time()
-        document: dict[str, Any] = {
+        document: Key = {
             "uniqueId": account["uniqueId"],
             "certificate": pair.certificate_pem,
             "validAfterTime": timestamp(now),
@@ -168,21 +204,21 @@ class Accounts:
         self._store.put(KEYS, f"{email}/{pair.key_id}", document)
         return document, pair
 
-    def keys(self, email: str, managed: str = "") -> list[tuple[str, dict[str, Any]]]:
+    def keys(self, email: str, managed: str = "") -> list[tuple[str, Key]]:
         """(key id, document) of the account's keys, optionally of one `keyType`."""
         account = self.find(email)
         found = []
         for key, document in self._store.list(KEYS, f"{email}/"):
             # A namesake created after a deletion must not inherit the old account's keys.
             if account and document["uniqueId"] == account["uniqueId"] and managed in ("", document["keyType"]):
-                found.append((key.rsplit("/", 1)[1], document))
+                found.append((key.rsplit("/", 1)[1], cast(Key, document)))
         return found
 
-    def key(self, email: str, key_id: str) -> dict[str, Any] | None:
+    def key(self, email: str, key_id: str) -> Key | None:
         """One key's document, None when there is none."""
         return dict(self.keys(email)).get(key_id)
 
-    def put_key(self, email: str, key_id: str, document: dict[str, Any]) -> None:
+    def put_key(self, email: str, key_id: str, document: Key) -> None:
         """Store a changed key document."""
         self._store.put(KEYS, f"{email}/{key_id}", document)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rehearsal.errors import ApiError
 from rehearsal.services.iam import keys
-from rehearsal.services.iam.accounts import Account
+from rehearsal.services.iam.accounts import Account, Key
 from rehearsal.services.iam.resources import account_named, granted, project_of
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
@@ -33,7 +33,7 @@ def _answer(call: Call, account: Account) -> dict[str, Any]:
         "oauth2ClientId": account["uniqueId"],
     }
     optional = ("displayName", "description", "disabled")
-    return answer | {name: account[name] for name in optional if account.get(name)}
+    return answer | {name: value for name, value in account.items() if name in optional and value}
 
 
 @method("iam.projects.serviceAccounts.create", permission=CheckedInside("iam.serviceAccounts.create"))
@@ -159,7 +159,7 @@ def test_permissions(call: Call) -> dict[str, Any]:
 # Keys
 
 
-def _key_answer(name: str, document: dict[str, Any]) -> dict[str, Any]:
+def _key_answer(name: str, document: Key) -> dict[str, Any]:
     answer = {
         "name": name,
         "keyAlgorithm": "KEY_ALG_RSA_2048",
@@ -198,7 +198,7 @@ def list_keys(call: Call) -> dict[str, Any]:
     return {"keys": found} if found else {}
 
 
-def _key_named(call: Call, permission: str) -> tuple[Account, str, dict[str, Any]]:
+def _key_named(call: Call, permission: str) -> tuple[Account, str, Key]:
     name, _, key_id = call.params["name"].partition("/keys/")
     account = account_named(call, name, permission)
     document = call.cloud.identity.accounts.key(account["email"], key_id)

@@ -43,7 +43,7 @@ def target_of(resource: str) -> Target:
 def holds(expression: str, target: Target) -> bool:
     """Evaluate the expression for the target. Raises ConditionError."""
     parser = _Parser(_tokens(expression), target)
-    value = parser.either()
+    value = parser.parse_or()
     if parser.tokens:
         raise ConditionError(f"unexpected {parser.tokens[0]}")
     return value
@@ -80,32 +80,32 @@ class _Parser:
     def next_is(self, token: str) -> bool:
         return bool(self.tokens) and self.tokens[0] == token
 
-    def either(self) -> bool:
-        value = self.both()
+    def parse_or(self) -> bool:
+        value = self.parse_and()
         while self.next_is("||"):
             self.take()
-            value = self.both() or value
+            value = self.parse_and() or value
         return value
 
-    def both(self) -> bool:
-        value = self.one()
+    def parse_and(self) -> bool:
+        value = self.parse_not()
         while self.next_is("&&"):
             self.take()
-            value = self.one() and value
+            value = self.parse_not() and value
         return value
 
-    def one(self) -> bool:
+    def parse_not(self) -> bool:
         if self.next_is("!"):
             self.take()
-            return not self.one()
+            return not self.parse_not()
         if self.next_is("("):
             self.take()
-            value = self.either()
+            value = self.parse_or()
             self.take(")")
             return value
-        return self.comparison()
+        return self.parse_comparison()
 
-    def comparison(self) -> bool:
+    def parse_comparison(self) -> bool:
         attribute, _, method = self.take().rpartition(".")
         if attribute in ATTRIBUTES and method in METHODS:
             self.take("(")

@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import yaml
 from werkzeug.wrappers import Request
 
-from rehearsal.errors import ApiError
+from rehearsal.errors import ApiError, Body
 from rehearsal.services.iam import conditions, keys, refusals, roles, usage
-from rehearsal.services.iam.accounts import Accounts, agent_emails
+from rehearsal.services.iam.accounts import Accounts, Project, agent_emails
 from rehearsal.services.iam.custom_roles import ROLE_NAME, CustomRoles
-from rehearsal.services.iam.policies import MEMBER_KINDS, SPECIAL_MEMBERS, Policies, Policy, member_of
+from rehearsal.services.iam.policies import MEMBER_KINDS, SPECIAL_MEMBERS, Binding, Policies, Policy, member_of
 from rehearsal.services.iam.tokens import Claims, TokenError, Tokens, looks_like_jwt
-from rehearsal.services.serviceusage.services import ALWAYS_ENABLED, BILLED, TITLES, Services
+from rehearsal.services.serviceusage.services import ALWAYS_ENABLED, BILLED, KNOWN, Services
 from rehearsal.settings import Settings
 from rehearsal.store import Store
 
@@ -74,7 +74,7 @@ class Identity:
 
     @property
     def owner(self) -> str:
-        """E-mail of the account that owns the project, as a person does on Google."""
+        """E-mail of the account that owns the project; on Google a person owns it."""
         return f"project-owner@{self.settings.project_id}.iam.gserviceaccount.com"
 
     def default_compute_account(self, project: str) -> str:
@@ -113,7 +113,7 @@ class Identity:
         self.accounts.add_project(project, number, name)
         default = self.default_compute_account(project)
         self.accounts.create(project, default, display_name="Compute Engine default service account")
-        bindings = [
+        bindings: list[Binding] = [
             {"role": "roles/owner", "members": [owner]},
             # As in a project without an organisation, the kind that the free tier comes with.
             {"role": "roles/editor", "members": [member_of(default)]},
@@ -136,7 +136,7 @@ class Identity:
         """Return the number of a project given by id or number; ApiError 404 when there is none."""
         return str(self.require_project(project)["projectNumber"])
 
-    def require_project(self, project: str) -> dict[str, Any]:
+    def require_project(self, project: str) -> Project:
         """Return the project given by id or number; ApiError 404 when there is none."""
         found = self.accounts.project(project)
         if found is None:
@@ -246,15 +246,15 @@ class Identity:
 
     def services_gated(self) -> set[str]:
         """Return the services that a project must have enabled."""
-        return set(TITLES) - ALWAYS_ENABLED
+        return set(KNOWN) - ALWAYS_ENABLED
 
     # Policies, for the parts of the control plane that own the resources
 
-    def get_policy(self, resource: str) -> Policy:
+    def get_policy(self, resource: str) -> Body:
         """Return the IAM policy of a resource: `{"version", "etag", "bindings"}`."""
-        return self.policies.get(resource)
+        return dict(self.policies.get(resource))
 
-    def set_policy(self, resource: str, policy: Policy, etag: str = "") -> Policy:
+    def set_policy(self, resource: str, policy: Body, etag: str = "") -> Body:
         """Check and store a resource's policy, return the new one.
 
         ApiError 400 for a role or member that does not exist, 409 ABORTED when `etag` (or the policy's) is not current.
@@ -262,7 +262,7 @@ class Identity:
         self.check_bindings(policy.get("bindings", []), resource)
         if any(b.get("condition") for b in policy.get("bindings", [])) and policy.get("version") != 3:
             raise ApiError(400, "invalid", "A policy with conditions must be set with version 3.")
-        return self.policies.set(resource, policy, etag)
+        return dict(self.policies.set(resource, cast(Policy, policy), etag))
 
     def delete_policy(self, resource: str) -> None:
         """Forget the policy of a deleted resource."""
@@ -274,7 +274,7 @@ class Identity:
         if not ROLE_NAME.fullmatch(role) and not roles.exists(role):
             raise ApiError(400, "badRequest", f"Role {role} is not supported for this resource.")
 
-    def check_bindings(self, bindings: list[Policy], resource: str = "") -> None:
+    def check_bindings(self, bindings: list[Binding], resource: str = "") -> None:
         """Raise ApiError 400 in Google's words when a binding names a role, member or condition that cannot be."""
         known = [binding["role"] for binding in self.policies.get(resource).get("bindings", [])]
         for binding in bindings:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
@@ -73,18 +72,6 @@ def signed_jwt(key_id: str, private_pem: str, claims: dict[str, Any]) -> str:
     signer = crypt.RSASigner.from_string(private_pem, key_id)
     encoded: bytes = jwt.encode(signer, claims)
     return encoded.decode()
-
-
-def is_signed_by(certificate_pem: str, data: bytes, signature: bytes) -> bool:
-    """Tell whether `signature` is an RS256 signature of `data` by the certificate's key."""
-    public = x509.load_pem_x509_certificate(certificate_pem.encode()).public_key()
-    if not isinstance(public, rsa.RSAPublicKey):
-        return False
-    try:
-        public.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
-        return False
-    return True
 
 
 def jwk(key_id: str, certificate_pem: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from rehearsal import trouble
 from rehearsal.errors import ApiError
@@ -44,7 +44,21 @@ MEMBER_KINDS = (
 )
 CONVENIENCE_ROLES = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
 
-Policy = dict[str, Any]
+
+class Binding(TypedDict):
+    """Who holds a role, under which condition."""
+
+    role: str
+    members: list[str]
+    condition: NotRequired[dict[str, str]]
+
+
+class Policy(TypedDict, total=False):
+    """A policy as the API shows it and takes it."""
+
+    version: int
+    etag: str
+    bindings: list[Binding]
 
 
 def decoded(etag: str) -> bytes:
@@ -61,9 +75,9 @@ def member_of(email: str) -> str:
     return f"{kind}:{email}"
 
 
-def normalised(bindings: list[Policy]) -> list[Policy]:
+def normalised(bindings: list[Binding]) -> list[Binding]:
     """Merge bindings of the same role and condition, drop empty ones, sort: as Google returns a policy it was given."""
-    merged: dict[tuple[str, str], Policy] = {}
+    merged: dict[tuple[str, str], Binding] = {}
     for binding in bindings:
         condition = binding.get("condition")
         slot = merged.setdefault((binding["role"], repr(condition)), {"role": binding["role"], "members": []})
@@ -104,13 +118,13 @@ class Policies:
             if sent and decoded(sent) != decoded(current["etag"]):
                 raise ApiError(409, "aborted", CONFLICT.format(sent=sent, current=current["etag"]), status="ABORTED")
             before = self._counting(resource)
-            document: Policy = {
+            document: dict[str, Any] = {
                 "bindings": normalised(policy.get("bindings", [])),
                 "etag": base64.b64encode(secrets.token_bytes(8)).decode(),
             }
             delay = (self._store.get(DELAYS, resource) or self._store.get(DELAYS, "*") or {}).get("seconds", 0)
             if delay:
-                trouble.meet(self._store, "iam-delay")
+                trouble.count_hit(self._store, "iam-delay")
                 document |= {"before": before, "visible_at": time.time() + float(delay)}
             self._store.put(KIND, resource, document)
             return self.get(resource)
@@ -169,7 +183,7 @@ class Policies:
         role = CONVENIENCE_ROLES.get(kind)
         return role is not None and self.has_role(principal, role, f"projects/{project}")
 
-    def _counting(self, resource: str) -> list[Policy]:
+    def _counting(self, resource: str) -> list[Binding]:
         """Return the bindings in force now, which trail the stored ones while a delay runs."""
         document = self._store.get(KIND, resource) or {}
         if document.get("visible_at", 0) > time.time():

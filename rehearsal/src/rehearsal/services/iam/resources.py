@@ -7,7 +7,7 @@ from typing import Any
 
 from rehearsal.errors import ApiError
 from rehearsal.services.iam import refusals
-from rehearsal.services.iam.accounts import Account
+from rehearsal.services.iam.accounts import Account, Project
 from rehearsal.wire.calls import Call
 
 
@@ -20,7 +20,7 @@ def account_named(call: Call, name: str, permission: str) -> Account:
     """Return the service account of `projects/P/serviceAccounts/A`, if the caller holds `permission` on it.
 
     P may be `-`; A is an e-mail address or a unique id. ApiError 403 without the permission, 404 when there is no such
-    account (in this order: who may not look learns nothing).
+    account (in this order: unauthorised callers cannot probe for existence).
     """
     identity = call.cloud.identity
     parts = name.split("/")
@@ -43,7 +43,7 @@ def project_of(call: Call, name: str) -> str:
     return call.cloud.settings.project_id if name == "-" else name
 
 
-def project_named(call: Call, name: str, permission: str) -> dict[str, Any]:
+def project_named(call: Call, name: str, permission: str) -> Project:
     """Return the project for an id or number (or `projects/…`), once the caller is known to hold `permission` on it."""
     wanted = name.removeprefix("projects/")
     project = call.cloud.identity.accounts.project(wanted)

@@ -37,7 +37,7 @@ def _check_etag(call: Call, role: Role, sent: str) -> None:
         raise ApiError(409, "aborted", "There were concurrent changes to the role.", status="ABORTED")
 
 
-def _checked(wanted: Role) -> Role:
+def _validated(wanted: Role) -> Role:
     if wanted.get("stage", "ALPHA") not in STAGES:
         raise ApiError(400, "badRequest", f"Invalid value for role.stage: {wanted['stage']}.")
     if len(wanted.get("title", "")) > 100 or len(wanted.get("description", "")) > 300:
@@ -69,7 +69,7 @@ def create(call: Call) -> dict[str, Any]:
             raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
         if known:
             raise ApiError(409, "alreadyExists", f"A role named {role_id} in projects/{project} already exists.")
-        return custom.put(name, {"stage": "ALPHA"} | _checked(wanted))
+        return custom.put(name, {"stage": "ALPHA"} | _validated(wanted))
 
 
 @method("iam.projects.roles.get", permission=CheckedInside("iam.roles.get"))
@@ -108,7 +108,7 @@ def patch(call: Call) -> dict[str, Any]:
     changes = {spelled.get(path, path): call.body.get(spelled.get(path, path)) for path in mask}
     if set(changes) - set(FIELDS):
         raise ApiError(400, "badRequest", f"Invalid update mask: {','.join(mask)}.")
-    kept = _checked({key: value for key, value in changes.items() if value is not None})
+    kept = _validated({key: value for key, value in changes.items() if value is not None})
     with call.cloud.store.lock:
         left = {key: value for key, value in role.items() if key not in changes}
         return call.cloud.identity.custom_roles.put(name, left | kept)

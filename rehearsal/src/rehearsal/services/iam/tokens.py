@@ -9,13 +9,14 @@ endpoints publish.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import json
 import secrets
 import time
 from dataclasses import dataclass
 from typing import Any
+
+from google.auth import crypt, jwt
+from google.auth.exceptions import GoogleAuthError
 
 from rehearsal.services.iam import keys
 from rehearsal.services.iam.accounts import Accounts
@@ -49,17 +50,11 @@ class AccessToken:
 
 
 def claims_of(token: str) -> tuple[Claims, Claims]:
-    """Header and payload of a JWT, not verified; TokenError when it is none."""
-    pieces = token.split(".")
-    if len(pieces) != 3:
-        raise TokenError("malformed", "not a JWT: three parts separated by dots were expected")
+    """Header and payload of a JWT, not verified; TokenError when the text is not a JWT."""
     try:
-        header, payload = (json.loads(base64.urlsafe_b64decode(p + "=" * (-len(p) % 4))) for p in pieces[:2])
-    except (ValueError, binascii.Error) as error:
+        return dict(jwt.decode_header(token)), dict(jwt.decode(token, verify=False))
+    except (ValueError, GoogleAuthError) as error:
         raise TokenError("malformed", f"not a JWT: {error}") from error
-    if not isinstance(header, dict) or not isinstance(payload, dict):
-        raise TokenError("malformed", "not a JWT: header and payload must be JSON objects")
-    return header, payload
 
 
 def looks_like_jwt(token: str) -> bool:
@@ -126,12 +121,13 @@ class Tokens:
         return keys.signed_jwt(key_id, document["private"], claims | (extra or {}))
 
     def verify_id(self, token: str) -> Claims:
-        """Return the claims, audience unchecked, of an ID token of ours that is valid now; TokenError otherwise."""
+        """Return the claims, audience unchecked, of an ID token that was issued here and is valid now; TokenError otherwise."""
         header, claims = claims_of(token)
         document = self._store.get(ISSUER_KEYS, str(header.get("kid")))
         if document is None or claims.get("iss") != ISSUER:
             raise TokenError("issuer", "the ID token was not issued by accounts.google.com")
-        _check_signature(token, document["certificate"])
+        if not _is_signed_by(token, [document["certificate"]]):
+            raise TokenError("signature", "the signature does not belong to the token")
         _check_times(claims)
         return claims
 
@@ -167,7 +163,7 @@ class Tokens:
             for known, document in self._accounts.keys(issuer)
             if not document.get("disabled") and key_id in ("", known)
         ]
-        if not any(_signed_by(token, certificate) for certificate in candidates):
+        if not _is_signed_by(token, candidates):
             raise TokenError("signature", "Invalid JWT Signature.")
         _check_times(claims)
         return claims
@@ -177,25 +173,12 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _signed_by(token: str, certificate: str) -> bool:
-    try:
-        _check_signature(token, certificate)
-    except TokenError:
-        return False
-    return True
-
-
-def _check_signature(token: str, certificate: str) -> None:
+def _is_signed_by(token: str, certificates: list[str]) -> bool:
     signed, _, signature = token.rpartition(".")
-    header, _ = claims_of(token)
-    if header.get("alg") != "RS256":
-        raise TokenError("signature", "only RS256 is accepted")
-    try:
-        raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
-    except (ValueError, binascii.Error) as error:
-        raise TokenError("signature", f"the signature cannot be read: {error}") from error
-    if not keys.is_signed_by(certificate, signed.encode(), raw):
-        raise TokenError("signature", "the signature does not belong to the token")
+    if jwt.decode_header(token).get("alg") != "RS256":
+        return False
+    raw = base64.urlsafe_b64decode(signature + "==")
+    return bool(crypt.verify_signature(signed.encode(), raw, certificates))
 
 
 def _check_times(claims: Claims) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rehearsal import trouble
 from rehearsal.errors import ApiError
+from rehearsal.services.iam.accounts import Project
 from rehearsal.services.iam.resources import api_version, granted, project_named
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
@@ -18,7 +19,7 @@ P = "cloudresourcemanager.projects."
 REQUIRE_OS_LOGIN = "constraints/compute.requireOsLogin"
 
 
-def _answer(call: Call, project: dict[str, Any]) -> dict[str, Any]:
+def _answer(call: Call, project: Project) -> dict[str, Any]:
     if api_version(call) == "v1":
         return {
             "projectNumber": project["projectNumber"],
@@ -38,7 +39,7 @@ def _answer(call: Call, project: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _visible(call: Call) -> list[dict[str, Any]]:
+def _visible(call: Call) -> list[Project]:
     identity = call.cloud.identity
     permission = "resourcemanager.projects.get"
     return [p for p in identity.accounts.projects() if identity.allowed(call.principal, permission, p["projectId"])]

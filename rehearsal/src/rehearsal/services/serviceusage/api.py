@@ -9,8 +9,9 @@ from typing import Any
 
 from rehearsal.errors import ApiError
 from rehearsal.services.iam import refusals
+from rehearsal.services.iam.accounts import Project
 from rehearsal.services.iam.resources import project_named
-from rehearsal.services.serviceusage.services import BILLED, TITLES
+from rehearsal.services.serviceusage.services import BILLED, KNOWN
 from rehearsal.wire.calls import Call, CheckedInside, method
 
 S = "serviceusage.services."
@@ -21,7 +22,7 @@ BATCH_LIMIT = 20
 TAKES_SECONDS = 0.2
 
 
-def _answer(call: Call, project: dict[str, Any], service: str) -> dict[str, Any]:
+def _answer(call: Call, project: Project, service: str) -> dict[str, Any]:
     parent = f"projects/{project['projectNumber']}"
     services = call.cloud.identity.services
     enabled = services.is_enabled(project["projectId"], service)
@@ -33,7 +34,7 @@ def _answer(call: Call, project: dict[str, Any], service: str) -> dict[str, Any]
     }
 
 
-def _known(call: Call, project: dict[str, Any], *names: str) -> None:
+def _known(call: Call, project: Project, *names: str) -> None:
     missing = [name for name in names if not call.cloud.identity.services.known(name)]
     if missing:
         message = (
@@ -51,7 +52,7 @@ def _known(call: Call, project: dict[str, Any], *names: str) -> None:
         raise ApiError(403, "forbidden", message, details=details)
 
 
-def _may_enable(call: Call, project: dict[str, Any], names: list[str]) -> None:
+def _may_enable(call: Call, project: Project, names: list[str]) -> None:
     services = call.cloud.identity.services
     billed = [name for name in names if name in BILLED and not services.is_enabled(project["projectId"], name)]
     if billed and not services.billing_enabled():
@@ -80,7 +81,7 @@ def list_services(call: Call) -> dict[str, Any]:
     """All services, or by filter `state:ENABLED` / `state:DISABLED`, on one page."""
     project = project_named(call, call.params["parent"], "serviceusage.services.list")
     wanted = call.params.get("filter", "").replace(" ", "")
-    found = [_answer(call, project, name) for name in sorted(TITLES)]
+    found = [_answer(call, project, name) for name in sorted(KNOWN)]
     if wanted:
         state = wanted.removeprefix("state:").removeprefix("state=")
         if state not in ("ENABLED", "DISABLED"):

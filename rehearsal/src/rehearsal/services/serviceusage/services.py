@@ -8,53 +8,51 @@ Store kind `serviceusage`, key `PROJECT/SERVICE`, only for services whose state 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from rehearsal import trouble
 from rehearsal.store import Store
 
 KIND = "serviceusage"
-# Title by service; `title` is what the console and the SERVICE_DISABLED message call it.
-TITLES = {
-    "artifactregistry.googleapis.com": "Artifact Registry API",
-    "cloudapis.googleapis.com": "Google Cloud APIs",
-    "cloudbilling.googleapis.com": "Cloud Billing API",
-    "cloudbuild.googleapis.com": "Cloud Build API",
-    "cloudfunctions.googleapis.com": "Cloud Functions API",
-    "cloudresourcemanager.googleapis.com": "Cloud Resource Manager API",
-    "compute.googleapis.com": "Compute Engine API",
-    "eventarc.googleapis.com": "Eventarc API",
-    "iam.googleapis.com": "Identity and Access Management (IAM) API",
-    "iamcredentials.googleapis.com": "IAM Service Account Credentials API",
-    "iap.googleapis.com": "Cloud Identity-Aware Proxy API",
-    "logging.googleapis.com": "Cloud Logging API",
-    "monitoring.googleapis.com": "Cloud Monitoring API",
-    "oslogin.googleapis.com": "Cloud OS Login API",
-    "pubsub.googleapis.com": "Cloud Pub/Sub API",
-    "run.googleapis.com": "Cloud Run Admin API",
-    "secretmanager.googleapis.com": "Secret Manager API",
-    "servicemanagement.googleapis.com": "Service Management API",
-    "serviceusage.googleapis.com": "Service Usage API",
-    "storage-api.googleapis.com": "Google Cloud Storage JSON API",
-    "storage-component.googleapis.com": "Cloud Storage",
-    "storage.googleapis.com": "Cloud Storage API",
+
+
+@dataclass(frozen=True)
+class Known:
+    """A service. `title` is what the console and the SERVICE_DISABLED message call it.
+
+    `initially`: enabled in every new project, or indispensable to gcloud. `billed`: not served without a billing account.
+    """
+
+    title: str
+    initially: bool = False
+    billed: bool = False
+
+
+KNOWN = {
+    "artifactregistry.googleapis.com": Known("Artifact Registry API", billed=True),
+    "cloudapis.googleapis.com": Known("Google Cloud APIs", initially=True),
+    "cloudbilling.googleapis.com": Known("Cloud Billing API", initially=True),
+    "cloudbuild.googleapis.com": Known("Cloud Build API", billed=True),
+    "cloudfunctions.googleapis.com": Known("Cloud Functions API", billed=True),
+    "cloudresourcemanager.googleapis.com": Known("Cloud Resource Manager API", initially=True),
+    "compute.googleapis.com": Known("Compute Engine API", billed=True),
+    "eventarc.googleapis.com": Known("Eventarc API"),
+    "iam.googleapis.com": Known("Identity and Access Management (IAM) API", initially=True),
+    "iamcredentials.googleapis.com": Known("IAM Service Account Credentials API", initially=True),
+    "iap.googleapis.com": Known("Cloud Identity-Aware Proxy API"),
+    "logging.googleapis.com": Known("Cloud Logging API", initially=True),
+    "monitoring.googleapis.com": Known("Cloud Monitoring API", initially=True),
+    "oslogin.googleapis.com": Known("Cloud OS Login API"),
+    "pubsub.googleapis.com": Known("Cloud Pub/Sub API"),
+    "run.googleapis.com": Known("Cloud Run Admin API", billed=True),
+    "secretmanager.googleapis.com": Known("Secret Manager API"),
+    "servicemanagement.googleapis.com": Known("Service Management API", initially=True),
+    "serviceusage.googleapis.com": Known("Service Usage API", initially=True),
+    "storage-api.googleapis.com": Known("Google Cloud Storage JSON API", initially=True),
+    "storage-component.googleapis.com": Known("Cloud Storage", initially=True),
+    "storage.googleapis.com": Known("Cloud Storage API", initially=True),
 }
-# Enabled in every new project, plus what gcloud itself cannot do without.
-INITIALLY_ENABLED = frozenset(
-    {
-        "cloudapis.googleapis.com",
-        "cloudbilling.googleapis.com",
-        "cloudresourcemanager.googleapis.com",
-        "iam.googleapis.com",
-        "iamcredentials.googleapis.com",
-        "logging.googleapis.com",
-        "monitoring.googleapis.com",
-        "servicemanagement.googleapis.com",
-        "serviceusage.googleapis.com",
-        "storage-api.googleapis.com",
-        "storage-component.googleapis.com",
-        "storage.googleapis.com",
-    }
-)
+BILLED = frozenset(name for name, known in KNOWN.items() if known.billed)
 # Never gated: they are the front end itself.
 ALWAYS_ENABLED = frozenset(
     {
@@ -75,18 +73,6 @@ DEPENDENCIES = {
 }
 
 
-# Nothing of these is free enough to be served without a billing account.
-BILLED = frozenset(
-    {
-        "artifactregistry.googleapis.com",
-        "cloudbuild.googleapis.com",
-        "cloudfunctions.googleapis.com",
-        "compute.googleapis.com",
-        "run.googleapis.com",
-    }
-)
-
-
 class Services:
     """The enabled APIs of each project."""
 
@@ -95,24 +81,24 @@ class Services:
 
     def known(self, service: str) -> bool:
         """Whether Google (as far as it is rehearsed) has such a service."""
-        return service in TITLES
+        return service in KNOWN
 
     def title(self, service: str) -> str:
         """Return the name people know the service by."""
-        return TITLES.get(service, service)
+        return KNOWN[service].title if service in KNOWN else service
 
     def is_enabled(self, project: str, service: str) -> bool:
         """Whether the service is enabled, as Service Usage shows it."""
         if service in ALWAYS_ENABLED:
             return True
         document = self._store.get(KIND, f"{project}/{service}")
-        return bool(document["enabled"]) if document else service in INITIALLY_ENABLED
+        return bool(document["enabled"]) if document else service in KNOWN and KNOWN[service].initially
 
     def is_served(self, project: str, service: str) -> bool:
         """Whether calls to the service are answered: it is enabled, and everywhere knows it by now."""
         document = self._store.get(KIND, f"{project}/{service}") or {}
         if document.get("served_from", 0) > time.time():
-            trouble.meet(self._store, trouble.API_DELAY)
+            trouble.count_hit(self._store, trouble.API_DELAY)
             return False
         return self.is_enabled(project, service)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import re
 import threading
 from collections import defaultdict
@@ -14,10 +13,10 @@ from werkzeug.wrappers import Response
 
 from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
+from rehearsal.wire import proxy
 from rehearsal.wire.calls import Call
 
 HOST = "storage.googleapis.com"
-HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "date", "keep-alive"}
 
 locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
 """One for each bucket: preconditions are checked and writes made under it."""
@@ -32,23 +31,15 @@ def ask_server(
     cloud: Cloud, verb: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> Response:
     """Send one request to the server behind, and return its answer; 503 where there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", cloud.settings.storage_port, timeout=600)
+    sent = {"Host": HOST, "Content-Type": "application/json", **(headers or {})}
+    server = ("127.0.0.1", cloud.settings.storage_port)
     try:
-        sent = {"Host": HOST, "Content-Type": "application/json", **(headers or {})}
-        connection.request(verb, target, body=body or None, headers=sent)
-        answer = connection.getresponse()
-        response = Response(answer.read(), status=answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() in HOP_HEADERS:
-                continue
-            if name.lower() == "location":
-                value = re.sub(r"^https?://[^/]+", f"https://{HOST}", value)
-            response.headers[name] = value
-        return response
+        response = proxy.forward(server, verb, target, body=body, headers=sent, timeout=600)
     except OSError as error:
         raise ApiError(503, "backendError", f"The storage server does not answer: {error}") from None
-    finally:
-        connection.close()
+    if response.location:
+        response.location = re.sub(r"^https?://[^/]+", f"https://{HOST}", response.location)
+    return response
 
 
 def known_bucket(call: Call) -> Body:

@@ -1,53 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much memory this machine lets a training have, and which machine types of Google's have more."""
+"""How much memory this machine lets a training have."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 from pathlib import Path
-from typing import NamedTuple
 
 from ml.progress import memory_bytes
 
 _UNLIMITED = 2**60  # what a control group without a limit says, or more
 
 
-class MachineType(NamedTuple):
-    """A machine type; ``price`` is US dollars an hour on demand in us-central1 (November 2026)."""
-
-    name: str
-    memory: int  # bytes
-    vcpus: float  # that are there all the time
-    price: float
-
-
-MACHINE_TYPES = (
-    MachineType("e2-micro", 1 * 2**30, 0.25, 0.008376),
-    MachineType("e2-small", 2 * 2**30, 0.5, 0.016753),
-    MachineType("e2-medium", 4 * 2**30, 1, 0.033506),
-    MachineType("e2-standard-2", 8 * 2**30, 2, 0.067011),
-    MachineType("e2-standard-4", 16 * 2**30, 4, 0.134023),
-    MachineType("e2-standard-8", 32 * 2**30, 8, 0.268046),
-    MachineType("e2-standard-16", 64 * 2**30, 16, 0.536091),
-)
-SYSTEM_BYTES = 200 * 2**20  # what Debian and its services take on a VM
-
-
-def suggest(memory: int = 0, vcpus: float = 0) -> str:
-    """Return the cheapest machine type with that much memory (bytes, beside the system's) and CPU, in words."""
-    for machine in MACHINE_TYPES:
-        if machine.memory - SYSTEM_BYTES >= memory and machine.vcpus >= vcpus:
-            free = " (in Always Free)" if machine.name == "e2-micro" else ""
-            return f"vm_machine_type {machine.name} would do, ${machine.price:.4f} an hour{free}"
-    return f"no machine type up to {MACHINE_TYPES[-1].name} would do"
-
-
 def memory_budget(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes that this process may have in all: what is free, and what it has already.
+    """Return the bytes that this process may use in total: what is free, and what it already has.
 
-    Every control group that this process is in counts, and so does the machine. What others have is theirs, except for
-    cached files, which the kernel gives up.
+    The machine and every control group of this process set a limit. Memory of other processes is not available, except
+    for cached files, which the kernel gives up.
     """
     mine = memory_bytes("VmRSS")
     budget = _entry(proc / "meminfo", "MemAvailable:") * 1024 + mine

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rehearsal.errors import RehearsalError
+from rehearsal.machine import lock
 from rehearsal.machine.containers import Containers
 from rehearsal.machine.images import Images
 from rehearsal.machine.network import Network
@@ -21,17 +22,11 @@ from rehearsal.settings import Settings
 from rehearsal.wire.trust import ensure_authority
 
 DEFAULT_IMAGES = ("debian-11", "python313")
-# One rehearsal a network: it owns a bridge, the metadata server's address and two ports.
-LOCKS = Path("/run/lock")
 TOOLS = {"podman": "podman", "runc": "runc", "debootstrap": "debootstrap", "ip": "iproute2"}
 START_SECONDS = 120
 STOP_SECONDS = 180
 
 Say = Callable[[str], None]
-
-
-class RehearsalError(Exception):
-    """Something that the person at the keyboard can mend; the message says how."""
 
 
 def up(settings: Settings, images: list[str] | None, withdraw: list[str], say: Say) -> None:
@@ -67,7 +62,7 @@ def down(settings: Settings, *, purge: bool, images: bool, say: Say) -> None:
         say(f"stopped in {time.monotonic() - began:.1f} s")
     if not purge or not settings.home.exists():
         return
-    owner = _lock_owner(settings)
+    owner = lock.owner(settings)
     if owner and owner != str(settings.home):
         raise RehearsalError(
             f"another rehearsal runs on this machine, with its state in {owner}; its network is left alone"
@@ -102,7 +97,7 @@ def check_machine(settings: Settings) -> None:
         raise RehearsalError(
             f"missing on this machine: {', '.join(missing)}; run `make setup`, or apt-get install {' '.join(missing)}"
         )
-    owner = _lock_owner(settings)
+    owner = lock.owner(settings)
     if owner and owner != str(settings.home):
         raise RehearsalError(
             f"another rehearsal runs on this machine, with its state in {owner}; run `rehearsal down` there first"
@@ -145,34 +140,6 @@ def running_pid(settings: Settings) -> int | None:
     except (FileNotFoundError, ValueError):
         return None
     return pid if _alive(pid) else None
-
-
-def hold_machine_lock(settings: Settings) -> int:
-    """Take the machine-wide lock for the life of this process; return its file descriptor."""
-    descriptor = os.open(_lock(settings), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise RehearsalError("another rehearsal runs on this machine") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(settings.home).encode(), 0)
-    return descriptor
-
-
-def _lock(settings: Settings) -> Path:
-    return LOCKS / f"google-cloud-{settings.bridge}"
-
-
-def _lock_owner(settings: Settings) -> str:
-    try:
-        with _lock(settings).open("r+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return file.read().strip()
-    except FileNotFoundError:
-        pass
-    return ""
 
 
 def _start(settings: Settings, withdrawn: list[str], say: Say) -> None:

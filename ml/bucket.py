@@ -16,7 +16,7 @@ import requests
 from google.api_core import exceptions as api
 from google.api_core.retry import Retry, if_exception_type
 from google.auth import exceptions as auth
-from google.cloud.storage import Client
+from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -60,7 +60,7 @@ class Bucket:
     """A bucket, reached with the application default credentials.
 
     ``timeout`` is the seconds that one request may be silent, ``deadline`` the seconds after which retries end.
-    ``patience`` is for how many seconds a refusal (403) is taken for a grant that does not count yet; ``report`` is told.
+    ``patience`` is for how many seconds a refusal (403) is taken for a grant that does not count yet; ``report`` gets a message then.
     """
 
     def __init__(
@@ -141,16 +141,7 @@ class Bucket:
         blob = self._bucket.blob(path)
         with self._explained(f"create {path}"):
             try:
-                self._patiently(
-                    lambda: blob.upload_from_string(
-                        data,
-                        content_type=content_type,
-                        if_generation_match=0,
-                        timeout=self._timeout,
-                        retry=self._retry,
-                        checksum="crc32c",
-                    )
-                )
+                self._write(blob, data, content_type, 0)
             except api.PreconditionFailed:
                 blob.reload(timeout=self._timeout, retry=self._retry)
                 if (blob.size, blob.crc32c) != (len(data), crc32c(data)):
@@ -172,16 +163,7 @@ class Bucket:
         blob = self._bucket.blob(path)
         blob.cache_control = "no-store"
         with self._explained(f"replace {path}"):
-            self._patiently(
-                lambda: blob.upload_from_string(
-                    data,
-                    content_type="application/json",
-                    if_generation_match=generation,
-                    timeout=self._timeout,
-                    retry=self._retry,
-                    checksum="crc32c",
-                )
-            )
+            self._write(blob, data, "application/json", generation)
 
     def mirror(self, path: str, data: bytes, content_type: str, release: str) -> bool:
         """Make ``path`` a copy of ``data`` unless it is one already; return whether it was written.
@@ -195,17 +177,21 @@ class Bucket:
             blob = self._bucket.blob(path)
             blob.cache_control = "no-store"
             blob.metadata = {"release": release}
-            self._patiently(
-                lambda: blob.upload_from_string(
-                    data,
-                    content_type=content_type,
-                    if_generation_match=int(existing.generation) if existing else 0,
-                    timeout=self._timeout,
-                    retry=self._retry,
-                    checksum="crc32c",
-                )
-            )
+            self._write(blob, data, content_type, int(existing.generation) if existing else 0)
             return True
+
+    def _write(self, blob: Blob, data: bytes, content_type: str, generation: int) -> None:
+        """Write an object if it still has ``generation`` (0: if it does not exist)."""
+        self._patiently(
+            lambda: blob.upload_from_string(
+                data,
+                content_type=content_type,
+                if_generation_match=generation,
+                timeout=self._timeout,
+                retry=self._retry,
+                checksum="crc32c",
+            )
+        )
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Call, and while ``patience`` lasts call again when access is refused. Raises what the last call raised."""

@@ -8,9 +8,7 @@ on the number of jobs: the same seed gives the same forest on one core or on man
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,49 +17,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 from ml.core.features import COLUMNS, Features
 from ml.core.sponsors import CLASSES
+from ml.data.partitions import Share
 from ml.data.synthetic import FOREST_STREAM, Labels, stream
 
-TREES = 100
-SMALLEST_PARTITION, LARGEST_PARTITION = 20_000, 175_000  # rows
-TREES_A_PARTITION = 2  # between these sizes: a row is seen by two trees, so the work grows as the rows do
 MAX_FEATURES = 6  # of 15: the interactions need several columns at once, the default of 3 finds them late
 MIN_SAMPLES_LEAF = 3
 SMALLEST_TREE, LARGEST_TREE = 64, 768  # leaves; more adds size but no accuracy
 ROWS_PER_LEAF = 32
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one partition contributes: ``rows`` of data that grow ``trees`` trees. ``of`` partitions make the forest."""
-
-    index: int
-    rows: int
-    trees: int
-    of: int = 1
-
-
-def partition_rows(samples: int) -> int:
-    """Return the most rows that a partition of ``samples`` rows has; it is bounded, and with it the memory."""
-    share = math.ceil(samples * TREES_A_PARTITION / TREES)
-    return min(LARGEST_PARTITION, max(SMALLEST_PARTITION, share))
-
-
-def plan(samples: int) -> list[Share]:
-    """Divide ``samples`` rows and the trees of the forest over partitions of equal size (give or take one row).
-
-    Every partition grows at least one tree, so beyond 17.5 million rows the forest gets more than ``TREES``.
-    """
-    count = math.ceil(samples / partition_rows(samples))
-    trees = max(TREES, count)
-    return [
-        Share(
-            index,
-            samples // count + (index < samples % count),
-            trees // count + (index < trees % count),
-            count,
-        )
-        for index in range(count)
-    ]
 
 
 def leaves(rows: int) -> int:
