@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.fanops.training.run import TrainingRun, follow
+from ansible.module_utils.fanops.training.run import TrainingRun
+from ansible.module_utils.fanops.training.run import follow as follow_run
 
 PLUGIN = Path(__file__).parents[3] / "plugins" / "action" / "training_run.py"
 PARAMS: dict[str, Any] = {
@@ -51,7 +52,7 @@ class Vm:
         (self.run.folder / "status.json").write_text(json.dumps(status))
 
     def ask(self, *, check: bool = False, **params: Any) -> dict[str, Any]:
-        return follow(self.run, {**PARAMS, **params}, check_mode=check)
+        return follow_run(self.run, {**PARAMS, **params}, check_mode=check)
 
 
 @pytest.fixture
