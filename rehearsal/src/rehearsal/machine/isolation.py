@@ -21,6 +21,8 @@ from rehearsal.machine.network import NETNS_DIRECTORY, run_tool
 from rehearsal.settings import Settings
 
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+# What it was before the first of several commands in networks of their own.
+FORWARDED_BEFORE = Path("/run/rehearsal-forwarded-before")
 
 
 def run(settings: Settings, name: str, command: Sequence[str]) -> int:
@@ -62,7 +64,6 @@ def _network(name: str) -> Iterator[str]:
         ("filter", "FORWARD", "--source", f"{inner}/32", "--jump", "ACCEPT"),
         ("filter", "FORWARD", "--destination", f"{inner}/32", "--jump", "ACCEPT"),
     )
-    forwarded = FORWARDING.read_text().strip()
     _remove(namespace, rules)
     try:
         run_tool("ip", "netns", "add", namespace)
@@ -78,11 +79,16 @@ def _network(name: str) -> Iterator[str]:
             run_tool("ip", "-n", namespace, *line.split())
         for table, chain, *rule in rules:
             run_tool("iptables", "--wait", "--table", table, "--insert", chain, *rule)
+        if not FORWARDED_BEFORE.exists():
+            FORWARDED_BEFORE.write_text(FORWARDING.read_text())
         FORWARDING.write_text("1\n")
         yield namespace
     finally:
         _remove(namespace, rules)
-        FORWARDING.write_text(f"{forwarded}\n")
+        # Another command in a network of its own may still need it.
+        if not any(NETNS_DIRECTORY.glob("isolated-*")) and FORWARDED_BEFORE.exists():
+            FORWARDING.write_text(FORWARDED_BEFORE.read_text())
+            FORWARDED_BEFORE.unlink()
 
 
 def _remove(namespace: str, rules: Sequence[Sequence[str]]) -> None:
