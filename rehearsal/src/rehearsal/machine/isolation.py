@@ -64,7 +64,7 @@ def _network(name: str) -> Iterator[str]:
         ("filter", "FORWARD", "--source", f"{inner}/32", "--jump", "ACCEPT"),
         ("filter", "FORWARD", "--destination", f"{inner}/32", "--jump", "ACCEPT"),
     )
-    _remove(namespace, rules)
+    _remove(namespace, link, rules)
     try:
         run_tool("ip", "netns", "add", namespace)
         run_tool("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
@@ -84,14 +84,15 @@ def _network(name: str) -> Iterator[str]:
         FORWARDING.write_text("1\n")
         yield namespace
     finally:
-        _remove(namespace, rules)
+        _remove(namespace, link, rules)
         # Another command in a network of its own may still need it.
         if not any(NETNS_DIRECTORY.glob("isolated-*")) and FORWARDED_BEFORE.exists():
             FORWARDING.write_text(FORWARDED_BEFORE.read_text())
             FORWARDED_BEFORE.unlink()
 
 
-def _remove(namespace: str, rules: Sequence[Sequence[str]]) -> None:
+def _remove(namespace: str, link: str, rules: Sequence[Sequence[str]]) -> None:
     for table, chain, *rule in rules:
         run_tool("iptables", "--wait", "--table", table, "--delete", chain, *rule, check=False)
     run_tool("ip", "netns", "delete", namespace, check=False)
+    run_tool("ip", "link", "delete", link, check=False)
