@@ -8,9 +8,10 @@ import sqlite3
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 Document = dict[str, Any]
+Record = TypeVar("Record", bound=Mapping[str, Any])
 
 
 class Store:
@@ -19,6 +20,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = threading.RLock()
+        # For whoever waits for a change: looking and then waiting is one step, and no two locks have two orders.
+        self.changed = threading.Condition(self.lock)
         # One connection shared by all threads: the lock serialises them, and writes are far rarer than the requests.
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -63,3 +66,26 @@ class Store:
         """Flush and release the file."""
         with self.lock:
             self._db.close()
+
+
+class Documents(Generic[Record]):
+    """The documents of one kind, with the type of their records: the one place that names the kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def get(self, store: Store, key: str) -> Record | None:
+        """Return a copy of the record, or None."""
+        return cast("Record | None", store.get(self.kind, key))
+
+    def put(self, store: Store, key: str, record: Record) -> None:
+        """Write the record, whether or not it existed."""
+        store.put(self.kind, key, record)
+
+    def delete(self, store: Store, key: str) -> bool:
+        """Remove the record; return whether it existed."""
+        return store.delete(self.kind, key)
+
+    def list(self, store: Store, prefix: str = "") -> list[tuple[str, Record]]:
+        """Return (key, record) of every record whose key starts with `prefix`, ordered by key."""
+        return cast("list[tuple[str, Record]]", store.list(self.kind, prefix))

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from rehearsal.services.compute import errors, fingerprints, links
+from rehearsal.services.compute import errors, links
 from rehearsal.wire.calls import Call
 
 Resource = dict[str, Any]
@@ -48,7 +48,7 @@ def memory_bytes(machine_type: str) -> int:
 def zone_of(call: Call) -> str:
     """Return the zone that the call names.
 
-    Raises ApiError 400 for a zone that Google has not.
+    Raises ApiError 400 for an unknown zone.
     """
     zone: str = call.params["zone"]
     if zone not in ZONES:
@@ -59,7 +59,7 @@ def zone_of(call: Call) -> str:
 def region_of(call: Call) -> str:
     """Return the region that the call names.
 
-    Raises ApiError 400 for a region that Google has not.
+    Raises ApiError 400 for an unknown region.
     """
     region: str = call.params["region"]
     if region not in REGIONS:
@@ -72,95 +72,20 @@ def region_of_zone(zone: str) -> str:
     return zone.rpartition("-")[0]
 
 
-def zone_resource(project: str, zone: str) -> Resource:
-    """Return a Zone."""
-    path = f"projects/{project}/zones/{zone}"
-    return {
-        "kind": "compute#zone",
-        "id": fingerprints.stable_id(f"zones/{zone}"),
-        "creationTimestamp": EPOCH,
-        "name": zone,
-        "description": zone,
-        "status": "UP",
-        "region": links.link(f"projects/{project}/regions/{region_of_zone(zone)}"),
-        "selfLink": links.link(path),
-        "availableCpuPlatforms": ["Intel Skylake", CPU_PLATFORM, "Intel Haswell"],
-        "supportsPzs": False,
-    }
-
-
-def region_resource(project: str, region: str, quotas: list[Resource]) -> Resource:
-    """Return a Region with its quotas."""
-    path = f"projects/{project}/regions/{region}"
-    return {
-        "kind": "compute#region",
-        "id": fingerprints.stable_id(f"regions/{region}"),
-        "creationTimestamp": EPOCH,
-        "name": region,
-        "description": region,
-        "status": "UP",
-        "zones": [links.link(f"projects/{project}/zones/{region}-{letter}") for letter in REGIONS[region]],
-        "quotas": quotas,
-        "selfLink": links.link(path),
-        "supportsPzs": False,
-    }
-
-
-def machine_type_resource(project: str, zone: str, name: str) -> Resource:
-    """Return a MachineType."""
-    path = f"projects/{project}/zones/{zone}/machineTypes/{name}"
-    return {
-        "kind": "compute#machineType",
-        "id": fingerprints.stable_id(f"machineTypes/{name}"),
-        "creationTimestamp": EPOCH,
-        "name": name,
-        "zone": zone,
-        "architecture": "X86_64",
-        "imageSpaceGb": 0,
-        "selfLink": links.link(path),
-    } | machine_types()[name]
-
-
-def disk_type_resource(project: str, zone: str, name: str) -> Resource:
-    """Return a DiskType."""
-    description, default_size, sizes = DISK_TYPES[name]
-    path = f"projects/{project}/zones/{zone}/diskTypes/{name}"
-    return {
-        "kind": "compute#diskType",
-        "id": fingerprints.stable_id(f"diskTypes/{name}"),
-        "creationTimestamp": EPOCH,
-        "name": name,
-        "description": description,
-        "defaultDiskSizeGb": default_size,
-        "validDiskSize": sizes,
-        "zone": links.link(f"projects/{project}/zones/{zone}"),
-        "selfLink": links.link(path),
-    }
-
-
-def machine_type_named(value: str, project: str, zone: str, field: str) -> str:
-    """Return the name of the machine type that `value` refers to.
+def type_named(value: str, project: str, zone: str, field: str, collection: str = "machineTypes") -> str:
+    """Return the name of the machine type (or of the disk type, by `collection`) that `value` refers to.
 
     Raises ApiError 400 for a malformed reference, an unknown type, or a type of another zone.
     """
-    found = links.resolve(value, project, "machineTypes", field=field)
-    if not found.scope.startswith("zones/"):
+    titles = {"machineTypes": "Machine", "diskTypes": "Disk"}
+    known = {"machineTypes": set(machine_types()), "diskTypes": set(DISK_TYPES)}[collection]
+    found = links.resolve(value, project, collection, field=field)
+    if collection == "machineTypes" and not found.scope.startswith("zones/"):
         raise errors.malformed_url(field, value)
     if found.location != zone:
         raise errors.invalid(field, value, "Cross-zone reference for this resource is not allowed.")
-    if found.name not in machine_types():
-        raise errors.invalid(field, value, f"Machine type with name '{found.name}' does not exist in zone '{zone}'.")
-    return found.name
-
-
-def disk_type_named(value: str, project: str, zone: str, field: str) -> str:
-    """Return the name of the disk type that `value` refers to.
-
-    Raises ApiError 400 for a malformed reference, an unknown type, or a type of another zone.
-    """
-    found = links.resolve(value, project, "diskTypes", field=field)
-    if found.location != zone:
-        raise errors.invalid(field, value, "Cross-zone reference for this resource is not allowed.")
-    if found.name not in DISK_TYPES:
-        raise errors.invalid(field, value, f"Disk type with name '{found.name}' does not exist in zone '{zone}'.")
+    if found.name not in known:
+        raise errors.invalid(
+            field, value, f"{titles[collection]} type with name '{found.name}' does not exist in zone '{zone}'."
+        )
     return found.name

@@ -3,88 +3,62 @@
 
 from __future__ import annotations
 
-from rehearsal.services.compute import catalogue, errors, limits
-from rehearsal.services.compute.listing import Resource, aggregated, page
-from rehearsal.wire.calls import Call, method
+from rehearsal.services.compute import catalogue, limits, links
+from rehearsal.services.compute.kinds import Kind
+from rehearsal.services.compute.listing import Resource
+from rehearsal.wire.calls import Call
 
 
-@method("compute.zones.get", permission="compute.zones.get")
-def get_zone(call: Call) -> Resource:
-    """Return a zone."""
-    return catalogue.zone_resource(call.project, _known(call, "zone", catalogue.ZONES, "zones"))
-
-
-@method("compute.zones.list", permission="compute.zones.list")
-def list_zones(call: Call) -> Resource:
-    """List the zones."""
-    zones = [catalogue.zone_resource(call.project, zone) for zone in catalogue.ZONES]
-    return page(call, zones, kind="compute#zoneList", path=f"projects/{call.project}/zones")
-
-
-@method("compute.regions.get", permission="compute.regions.get")
-def get_region(call: Call) -> Resource:
-    """Return a region with its quotas and what is used of them."""
-    region = _known(call, "region", tuple(catalogue.REGIONS), "regions")
-    return catalogue.region_resource(call.project, region, limits.region_quotas(call.cloud, call.project, region))
-
-
-@method("compute.regions.list", permission="compute.regions.list")
-def list_regions(call: Call) -> Resource:
-    """List the regions."""
-    regions = [
-        catalogue.region_resource(call.project, region, limits.region_quotas(call.cloud, call.project, region))
-        for region in catalogue.REGIONS
+def _zones(call: Call, _place: str) -> list[Resource]:
+    return [
+        ZONES.head(call.project, "", zone, always=f"zones/{zone}")
+        | {
+            "description": zone,
+            "status": "UP",
+            "region": links.link(f"projects/{call.project}/regions/{catalogue.region_of_zone(zone)}"),
+            "availableCpuPlatforms": ["Intel Skylake", catalogue.CPU_PLATFORM, "Intel Haswell"],
+            "supportsPzs": False,
+        }
+        for zone in catalogue.ZONES
     ]
-    return page(call, regions, kind="compute#regionList", path=f"projects/{call.project}/regions")
 
 
-@method("compute.machineTypes.get", permission="compute.machineTypes.get")
-def get_machine_type(call: Call) -> Resource:
-    """Return a machine type of a zone."""
-    zone = catalogue.zone_of(call)
-    name = _known(call, "machineType", tuple(catalogue.machine_types()), f"zones/{zone}/machineTypes")
-    return catalogue.machine_type_resource(call.project, zone, name)
-
-
-@method("compute.machineTypes.list", permission="compute.machineTypes.list")
-def list_machine_types(call: Call) -> Resource:
-    """List the machine types of a zone."""
-    zone = catalogue.zone_of(call)
-    path = f"projects/{call.project}/zones/{zone}/machineTypes"
-    return page(call, _machine_types(call, zone), kind="compute#machineTypeList", path=path)
-
-
-@method("compute.machineTypes.aggregatedList", permission="compute.machineTypes.list")
-def list_all_machine_types(call: Call) -> Resource:
-    """List the machine types of all zones."""
-    scoped = {f"zones/{zone}": _machine_types(call, zone) for zone in catalogue.ZONES}
-    path = f"projects/{call.project}/aggregated/machineTypes"
-    return aggregated(call, scoped, kind="compute#machineTypeAggregatedList", path=path, member="machineTypes")
-
-
-@method("compute.diskTypes.get", permission="compute.diskTypes.get")
-def get_disk_type(call: Call) -> Resource:
-    """Return a disk type of a zone."""
-    zone = catalogue.zone_of(call)
-    name = _known(call, "diskType", tuple(catalogue.DISK_TYPES), f"zones/{zone}/diskTypes")
-    return catalogue.disk_type_resource(call.project, zone, name)
-
-
-@method("compute.diskTypes.list", permission="compute.diskTypes.list")
-def list_disk_types(call: Call) -> Resource:
-    """List the disk types of a zone."""
-    zone = catalogue.zone_of(call)
-    types = [catalogue.disk_type_resource(call.project, zone, name) for name in catalogue.DISK_TYPES]
-    path = f"projects/{call.project}/zones/{zone}/diskTypes"
-    return page(call, types, kind="compute#diskTypeList", path=path)
+def _regions(call: Call, _place: str) -> list[Resource]:
+    return [
+        REGIONS.head(call.project, "", region, always=f"regions/{region}")
+        | {
+            "description": region,
+            "status": "UP",
+            "zones": [links.link(f"projects/{call.project}/zones/{region}-{letter}") for letter in letters],
+            "quotas": limits.region_quotas(call.cloud, call.project, region),
+            "supportsPzs": False,
+        }
+        for region, letters in catalogue.REGIONS.items()
+    ]
 
 
 def _machine_types(call: Call, zone: str) -> list[Resource]:
-    return [catalogue.machine_type_resource(call.project, zone, name) for name in catalogue.machine_types()]
+    return [
+        MACHINE_TYPES.head(call.project, zone, name, always=f"machineTypes/{name}")
+        | {"zone": zone, "architecture": "X86_64", "imageSpaceGb": 0}
+        | properties
+        for name, properties in catalogue.machine_types().items()
+    ]
 
 
-def _known(call: Call, parameter: str, names: tuple[str, ...], collection: str) -> str:
-    name: str = call.params[parameter]
-    if name not in names:
-        raise errors.not_found(f"projects/{call.project}/{collection}/{name}")
-    return name
+def _disk_types(call: Call, zone: str) -> list[Resource]:
+    return [
+        DISK_TYPES.head(call.project, zone, name, always=f"diskTypes/{name}")
+        | {"description": description, "defaultDiskSizeGb": default_size, "validDiskSize": sizes}
+        for name, (description, default_size, sizes) in catalogue.DISK_TYPES.items()
+    ]
+
+
+ZONES = Kind("zones", "zone", "", _zones)
+ZONES.serve("compute.zones.get", "compute.zones.list")
+REGIONS = Kind("regions", "region", "", _regions)
+REGIONS.serve("compute.regions.get", "compute.regions.list")
+MACHINE_TYPES = Kind("machineTypes", "machineType", "zone", _machine_types)
+MACHINE_TYPES.serve("compute.machineTypes.get", "compute.machineTypes.list", "compute.machineTypes.aggregatedList")
+DISK_TYPES = Kind("diskTypes", "diskType", "zone", _disk_types)
+DISK_TYPES.serve("compute.diskTypes.get", "compute.diskTypes.list")

@@ -29,7 +29,7 @@ TAGS_MISMATCH = "Supplied fingerprint does not match current tags fingerprint."
 
 def _change(
     call: Call, operation_type: str, apply: Callable[[dict[str, Any]], None], *, stopped: bool = False
-) -> Record:
+) -> dict[str, Any]:
     """Apply a change to the resource at once; return the finished operation. `stopped`: only while TERMINATED."""
     ref = records.ref_of(call)
     with records.editing(call.cloud, ref) as record:
@@ -51,7 +51,7 @@ def _require_stopped(record: Record, ref: Ref) -> None:
 def set_machine_type(call: Call) -> dict[str, Any]:
     """Change the machine type of a stopped VM; the guest gets the new memory when it starts."""
     zone = catalogue.zone_of(call)
-    name = catalogue.machine_type_named(call.body.get("machineType", ""), call.project, zone, "resource.machineType")
+    name = catalogue.type_named(call.body.get("machineType", ""), call.project, zone, "resource.machineType")
     link = links.link(f"projects/{call.project}/zones/{zone}/machineTypes/{name}")
     return _change(call, "setMachineType", lambda resource: resource.update(machineType=link), stopped=True)
 

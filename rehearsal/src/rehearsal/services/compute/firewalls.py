@@ -7,15 +7,17 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
-from rehearsal.services.compute import clock, errors, fingerprints, links, networks, operations, validation
-from rehearsal.services.compute.listing import Resource, page
+from rehearsal.services.compute import clock, errors, links, networks, operations, validation
+from rehearsal.services.compute.kinds import StoredKind
+from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.mutations import mutation
-from rehearsal.wire.calls import Call, method
+from rehearsal.store import Documents
+from rehearsal.wire.calls import Call
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-KIND = "compute.firewalls"
+DEFAULTS_MADE: Documents[dict[str, str]] = Documents("compute.defaults")
 _DEFAULTS: dict[str, Resource] = {
     "default-allow-icmp": {"allowed": [{"IPProtocol": "icmp"}], "sourceRanges": ["0.0.0.0/0"]},
     "default-allow-internal": {
@@ -44,24 +46,20 @@ _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _PROTOCOLS = {"tcp", "udp", "icmp", "esp", "ah", "sctp", "ipip", "all"}
 
 
-def _path(project: str, name: str) -> str:
-    return f"projects/{project}/global/firewalls/{name}"
-
-
 def _ensure_defaults(cloud: Cloud, project: str) -> None:
     """Give the project its first four rules, once: a rule that somebody deleted stays deleted."""
     with cloud.store.lock:
-        if cloud.store.get("compute.defaults", f"{project}/firewalls"):
+        if DEFAULTS_MADE.get(cloud.store, f"{project}/firewalls"):
             return
         for name, rule in _DEFAULTS.items():
             body = rule | {"name": name, "description": _DEFAULT_TEXTS[name], "priority": 65534}
-            cloud.store.put(KIND, f"{project}/{name}", _resource(project, name, body))
-        cloud.store.put("compute.defaults", f"{project}/firewalls", {"made": clock.timestamp()})
+            FIREWALLS.put(cloud, project, "", name, _resource(project, name, body))
+        DEFAULTS_MADE.put(cloud.store, f"{project}/firewalls", {"made": clock.timestamp()})
 
 
 def _resource(project: str, name: str, body: Resource) -> Resource:
     rule = {field: body[field] for field in _WRITABLE if body.get(field) not in (None, [])}
-    rule.setdefault("network", links.link(f"projects/{project}/global/networks/{networks.DEFAULT}"))
+    rule.setdefault("network", links.link(networks.NETWORKS.path(project, "", networks.DEFAULT)))
     rule.setdefault("direction", "INGRESS")
     rule.setdefault("priority", 1000)
     rule.setdefault("disabled", False)
@@ -72,13 +70,8 @@ def _resource(project: str, name: str, body: Resource) -> Resource:
         rule["sourceRanges"] = ["0.0.0.0/0"]
     if rule["direction"] == "EGRESS":
         rule.setdefault("destinationRanges", ["0.0.0.0/0"])
-    return {
-        "kind": "compute#firewall",
-        "id": body.get("id") or fingerprints.new_id(),
-        "creationTimestamp": body.get("creationTimestamp") or clock.timestamp(),
-        "name": name,
-        "selfLink": links.link(_path(project, name)),
-    } | rule
+    kept = {field: body[field] for field in ("id", "creationTimestamp") if body.get(field)}
+    return FIREWALLS.head(project, "", name) | kept | rule
 
 
 def _check(project: str, body: Resource) -> Resource:
@@ -129,25 +122,20 @@ def _check_protocol(field: str, entry: dict[str, Any]) -> None:
 
 def _existing(call: Call) -> Resource:
     _ensure_defaults(call.cloud, call.project)
-    name = call.params["firewall"]
-    rule = call.cloud.store.get(KIND, f"{call.project}/{name}")
-    if rule is None:
-        raise errors.not_found(_path(call.project, name))
-    return rule
+    return FIREWALLS.load(call, "")
 
 
-@method("compute.firewalls.get", permission="compute.firewalls.get")
-def get(call: Call) -> Resource:
-    """Return a firewall rule."""
-    return _existing(call)
+class _Firewalls(StoredKind[Resource]):
+    """The firewall rules; a project gets its first four when it first looks."""
+
+    def all(self, cloud: Cloud, project: str = "", place: str = "") -> list[Resource]:
+        """Return the rules of a project."""
+        _ensure_defaults(cloud, project)
+        return super().all(cloud, project)
 
 
-@method("compute.firewalls.list", permission="compute.firewalls.list")
-def list_firewalls(call: Call) -> Resource:
-    """List the firewall rules."""
-    _ensure_defaults(call.cloud, call.project)
-    rules = [rule for _, rule in call.cloud.store.list(KIND, f"{call.project}/")]
-    return page(call, rules, kind="compute#firewallList", path=f"projects/{call.project}/global/firewalls")
+FIREWALLS = _Firewalls("firewalls", "firewall", "global", lambda _, rule: rule)
+FIREWALLS.serve("compute.firewalls.get", "compute.firewalls.list")
 
 
 @mutation("compute.firewalls.insert", "compute.firewalls.create", "compute.networks.updatePolicy")
@@ -157,8 +145,7 @@ def insert(call: Call) -> Resource:
     name = validation.check_name(call.body.get("name"))
     body = _check(call.project, call.body)
     with call.cloud.store.lock:
-        if call.cloud.store.get(KIND, f"{call.project}/{name}"):
-            raise errors.already_exists(_path(call.project, name))
+        FIREWALLS.check_new(call.cloud, call.project, "", name)
         return _write(call, name, {k: v for k, v in body.items() if k not in ("id", "creationTimestamp")}, "insert")
 
 
@@ -191,21 +178,18 @@ def delete(call: Call) -> Resource:
     """Delete a firewall rule."""
     with call.cloud.store.lock:
         rule = _existing(call)
-        call.cloud.store.delete(KIND, f"{call.project}/{rule['name']}")
+        FIREWALLS.delete(call.cloud, call.project, "", rule["name"])
         return _begun(call, rule, "delete")
 
 
 def _write(call: Call, name: str, body: Resource, operation_type: str) -> Resource:
     rule = _resource(call.project, name, body)
-    call.cloud.store.put(KIND, f"{call.project}/{name}", rule)
+    FIREWALLS.put(call.cloud, call.project, "", name, rule)
     return _begun(call, rule, operation_type)
 
 
 def _begun(call: Call, rule: Resource, operation_type: str) -> Resource:
     """Return an operation that still runs, as Google's do, for what has been done."""
-    operation = operations.create(call.cloud, _target(call.project, rule), operation_type, call.principal)
+    target = FIREWALLS.target(call.project, "", rule)
+    operation = operations.create(call.cloud, target, operation_type, call.principal)
     return operations.run(call.cloud, operation, lambda progress: None)
-
-
-def _target(project: str, rule: Resource) -> operations.Target:
-    return operations.Target(project, "global", _path(project, rule["name"]), rule["id"])

@@ -22,7 +22,7 @@ def register(cloud: Cloud, record: Record) -> None:
     accounts = record["resource"].get("serviceAccounts") or [None]
 
     def instance() -> dict[str, Any]:
-        current = cloud.store.get(records.KIND, ref.key)
+        current = records.INSTANCES.records.get(cloud.store, ref.key)
         return describe(cloud, current) if current else {}
 
     view = MetadataView(
@@ -119,7 +119,7 @@ def put_attribute(cloud: Cloud, ref: Ref, namespace: str, key: str, value: str) 
 
     Raises PermissionError unless guest attributes are enabled.
     """
-    record = cloud.store.get(records.KIND, ref.key)
+    record = records.INSTANCES.records.get(cloud.store, ref.key)
     if record is None or not attributes_enabled(cloud, record):
         raise PermissionError("Guest attributes endpoint access is disabled.")
     entry = {"namespace": namespace, "key": key, "value": value}
@@ -136,7 +136,7 @@ def guest_attributes(cloud: Cloud, ref: Ref) -> dict[str, dict[str, str]]:
 
     Raises PermissionError unless guest attributes are enabled.
     """
-    record = cloud.store.get(records.KIND, ref.key)
+    record = records.INSTANCES.records.get(cloud.store, ref.key)
     if record is None or not attributes_enabled(cloud, record):
         raise PermissionError("Guest attributes endpoint access is disabled.")
     nested: dict[str, dict[str, str]] = {}

@@ -8,10 +8,11 @@ Public images may be read by anybody who is authenticated, whatever the project.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rehearsal.services.compute import catalogue, errors, fingerprints, links
-from rehearsal.services.compute.listing import Resource, page
+from rehearsal.services.compute.kinds import Kind
+from rehearsal.services.compute.listing import Resource
 from rehearsal.wire.calls import SIGNED_IN, Call, method
 
 if TYPE_CHECKING:
@@ -138,12 +139,6 @@ def of_reference(cloud: Cloud, value: str, project: str, field: str) -> BootImag
     return by_name(cloud, found.project, found.name)
 
 
-@method("compute.images.get", permission=SIGNED_IN)
-def get(call: Call) -> Resource:
-    """Return an image by name."""
-    return resource(by_name(call.cloud, call.project, call.params["image"]))
-
-
 @method("compute.images.getFromFamily", permission=SIGNED_IN)
 def get_from_family(call: Call) -> Resource:
     """Return the image that a family stands for."""
@@ -151,15 +146,14 @@ def get_from_family(call: Call) -> Resource:
 
 
 @method("compute.imageFamilyViews.get", permission=SIGNED_IN)
-def get_family_view(call: Call) -> dict[str, Any]:
+def get_family_view(call: Call) -> Resource:
     """Return the image that a family stands for in a zone; the zone `-` is any."""
     if call.params["zone"] != "-":
         catalogue.zone_of(call)
     return {"image": resource(from_family(call.cloud, call.project, call.params["family"]))}
 
 
-@method("compute.images.list", permission=SIGNED_IN)
-def list_images(call: Call) -> Resource:
-    """List the images of a project; projects without images have an empty list."""
-    found = [resource(image) for image in available(call.cloud, call.project)]
-    return page(call, found, kind="compute#imageList", path=f"projects/{call.project}/global/images")
+IMAGES = Kind(
+    "images", "image", "global", lambda call, _: [resource(image) for image in available(call.cloud, call.project)]
+)
+IMAGES.serve("compute.images.get", "compute.images.list", permission=SIGNED_IN)

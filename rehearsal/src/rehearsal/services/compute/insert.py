@@ -50,17 +50,15 @@ def insert(call: Call) -> dict[str, Any]:
         if call.params.get(parameter):
             raise errors.not_rehearsed(f"making a VM with {parameter}")
     ref = Ref(project, zone, validation.check_name(body.get("name")))
-    machine_type = catalogue.machine_type_named(body.get("machineType", ""), project, zone, "resource.machineType")
+    machine_type = catalogue.type_named(body.get("machineType", ""), project, zone, "resource.machineType")
     disk = requested.boot_disk(cloud, project, zone, body)
     region = catalogue.region_of_zone(zone)
     interface = requested.interface(cloud, project, region, body.get("networkInterfaces") or [])
     resource = requested.resource(call, ref, machine_type)
     _authorize_parts(call, resource, interface, disk)
     with cloud.store.lock:
-        if cloud.store.get(records.KIND, ref.key):
-            raise errors.already_exists(ref.path)
-        if disks.exists(cloud, project, zone, disk.name):
-            raise errors.already_exists(disks.path(project, zone, disk.name))
+        records.INSTANCES.check_new(cloud, project, zone, ref.name)
+        disks.DISKS.check_new(cloud, project, zone, disk.name)
         internal = addresses.take_internal(cloud, project, region, interface.internal, interface.field)
         resource["disks"] = [requested.attached(project, zone, disk)]
         resource["networkInterfaces"] = [interface.resource | {"networkIP": internal}]
@@ -78,9 +76,11 @@ def insert(call: Call) -> dict[str, Any]:
             "wantsExternal": interface.wants_external,
             "deadline": None,
             "memory": catalogue.memory_bytes(machine_type),
+            "busy": None,
         }
         operation = operations.create(cloud, ref.target(record), "insert", call.principal)
-        records.save(cloud, record | {"busy": operation["name"]})
+        record["busy"] = operation["name"]
+        records.save(cloud, record)
         made = disks.new_boot_disk(
             project,
             zone,
@@ -90,7 +90,8 @@ def insert(call: Call) -> dict[str, Any]:
             image=disk.image,
             labels=disk.labels,
         )
-        disks.store(cloud, project, zone, made, guest=record["guest"], user=resource["selfLink"])
+        made |= {"users": [resource["selfLink"]]}
+        disks.DISKS.put(cloud, project, zone, disk.name, {"resource": made, "guest": record["guest"]})
     return operations.run(cloud, operation, lambda progress: _provision(cloud, ref, progress))
 
 
@@ -138,7 +139,7 @@ def discard(cloud: Cloud, ref: Ref) -> None:
     finally:
         cloud.metadata.unregister(record["internalIp"])
         for attached in record["resource"]["disks"]:
-            disks.remove(cloud, ref.project, ref.zone, links.last(attached["source"]))
+            disks.DISKS.delete(cloud, ref.project, ref.zone, links.last(attached["source"]))
         guest_view.forget_attributes(cloud, ref)
-        cloud.store.delete(records.KIND, ref.key)
+        records.INSTANCES.records.delete(cloud.store, ref.key)
         operations.notify(cloud)

@@ -1,44 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""compute.instances, the methods that only look: get, lists, serial port, guest attributes."""
+"""compute.instances, the methods that only look: serial port, guest attributes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rehearsal.errors import ApiError
-from rehearsal.services.compute import catalogue, errors, guest_view, links, records
-from rehearsal.services.compute.listing import Resource, aggregated, page
+from rehearsal.services.compute import errors, guest_view, links, records
 from rehearsal.wire.calls import Call, method
 
 SERIAL_BUFFER_BYTES = 1024 * 1024
 SERIAL_PORTS = range(1, 5)
-
-
-@method("compute.instances.get", permission="compute.instances.get")
-def get(call: Call) -> Resource:
-    """Return an instance."""
-    resource: Resource = records.load(call.cloud, records.ref_of(call))["resource"]
-    return resource
-
-
-@method("compute.instances.list", permission="compute.instances.list")
-def list_instances(call: Call) -> Resource:
-    """List the instances of a zone."""
-    zone = catalogue.zone_of(call)
-    path = f"projects/{call.project}/zones/{zone}/instances"
-    return page(call, _in_zone(call, zone), kind="compute#instanceList", path=path)
-
-
-@method("compute.instances.aggregatedList", permission="compute.instances.list")
-def list_all(call: Call) -> Resource:
-    """List the instances of all zones."""
-    scoped = {f"zones/{zone}": _in_zone(call, zone) for zone in catalogue.ZONES}
-    path = f"projects/{call.project}/aggregated/instances"
-    return aggregated(call, scoped, kind="compute#instanceAggregatedList", path=path, member="instances")
-
-
-def _in_zone(call: Call, zone: str) -> list[Resource]:
-    return [record["resource"] for record in records.everything(call.cloud, call.project, zone)]
 
 
 @method("compute.instances.getSerialPortOutput", permission="compute.instances.getSerialPortOutput")

@@ -116,7 +116,7 @@ def erase(cloud: Cloud, ref: Ref) -> None:
     if not kept:
         cloud.guests.delete(record["guest"])
     guest_view.forget_attributes(cloud, ref)
-    cloud.store.delete(records.KIND, ref.key)
+    records.INSTANCES.records.delete(cloud.store, ref.key)
     operations.notify(cloud)
 
 

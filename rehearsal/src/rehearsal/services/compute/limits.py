@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rehearsal import trouble
-from rehearsal.services.compute import catalogue, links
+from rehearsal.services.compute import catalogue, links, records
+from rehearsal.services.compute.disks import DISKS
 from rehearsal.services.compute.operations import OperationError
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ NAMES = {
 def usage(cloud: Cloud, project: str, region: str) -> dict[str, float]:
     """Return what the project uses in the region, by quota metric. CPUs count while the VM is not TERMINATED."""
     used = dict.fromkeys(DEFAULTS, 0.0)
-    for _, document in cloud.store.list("compute.instances", f"{project}/{region}-"):
-        resource = document["resource"]
+    prefix = f"{project}/{region}-"
+    for _, record in records.INSTANCES.records.list(cloud.store, prefix):
+        resource = record["resource"]
         used["INSTANCES"] += 1
         if resource["status"] != "TERMINATED":
             used["CPUS"] += catalogue.machine_types()[links.last(resource["machineType"])]["guestCpus"]
-        used["IN_USE_ADDRESSES"] += bool(document.get("externalIp"))
-    for _, disk in cloud.store.list("compute.disks", f"{project}/{region}-"):
+        used["IN_USE_ADDRESSES"] += bool(record["externalIp"])
+    for _, disk in DISKS.records.list(cloud.store, prefix):
         used["DISKS_TOTAL_GB"] += int(disk["resource"]["sizeGb"])
     used["STATIC_ADDRESSES"] += len(cloud.store.list("compute.addresses", f"{project}/{region}/"))
     return used

@@ -8,28 +8,34 @@ the next one can end honestly. Work runs in one background thread an operation; 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rehearsal.services.compute import clock, errors, fingerprints, links
-from rehearsal.store import Store
+from rehearsal.store import Documents
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
 Document = dict[str, Any]
-KIND = "compute.operations"
 LONGEST_WAIT = 120.0
 KEPT_SECONDS = 14 * 24 * 3600
 SYSTEM = "system"
 
 _log = logging.getLogger(__name__)
-_conditions: WeakKeyDictionary[Store, threading.Condition] = WeakKeyDictionary()
-_conditions_guard = threading.Lock()
+
+
+class Record(TypedDict):
+    """A stored operation: where it is found, and what clients see of it."""
+
+    project: str
+    scope: str
+    resource: Document
+
+
+OPERATIONS: Documents[Record] = Documents("compute.operations")
 
 
 class OperationError(Exception):
@@ -74,16 +80,6 @@ class Progress:
 Work = Callable[[Progress], None]
 
 
-def changed(cloud: Cloud) -> threading.Condition:
-    """Return the condition that every step of an operation or an instance notifies, for long polls and queued work.
-
-    It is built on the store's lock, so that looking and then waiting is one atomic step, and no two locks can be taken
-    in two orders.
-    """
-    with _conditions_guard:
-        return _conditions.setdefault(cloud.store, threading.Condition(cloud.store.lock))
-
-
 def create(cloud: Cloud, target: Target, operation_type: str, user: str) -> Document:
     """Store a PENDING operation; return it as clients see it."""
     now = clock.now()
@@ -108,7 +104,7 @@ def create(cloud: Cloud, target: Target, operation_type: str, user: str) -> Docu
     place, _, short = target.scope.partition("/")
     if short:
         resource[place.removesuffix("s")] = links.link(f"projects/{target.project}/{target.scope}")
-    cloud.store.put(KIND, name, {"project": target.project, "scope": target.scope, "resource": resource})
+    OPERATIONS.put(cloud.store, name, {"project": target.project, "scope": target.scope, "resource": resource})
     return resource
 
 
@@ -160,24 +156,23 @@ def _finish(cloud: Cloud, name: str, error: OperationError | None) -> Document:
 
 def _change(cloud: Cloud, name: str, changes: Document) -> Document:
     with cloud.store.lock:
-        document = cloud.store.get(KIND, name)
+        document = OPERATIONS.get(cloud.store, name)
         if document is None:
             return {}
-        resource: Document = document["resource"]
+        resource = document["resource"]
         resource.update(changes)
         if changes.get("status") == "DONE":
             resource.setdefault("startTime", resource["insertTime"])
             resource.pop("statusMessage", None)
-        cloud.store.put(KIND, name, document)
+        OPERATIONS.put(cloud.store, name, document)
     notify(cloud)
     return resource
 
 
 def notify(cloud: Cloud) -> None:
     """Wake everything that waits for a change of an operation or of an instance."""
-    condition = changed(cloud)
-    with condition:
-        condition.notify_all()
+    with cloud.store.changed:
+        cloud.store.changed.notify_all()
 
 
 def get(cloud: Cloud, project: str, scope: str, name: str) -> Document:
@@ -185,30 +180,28 @@ def get(cloud: Cloud, project: str, scope: str, name: str) -> Document:
 
     Raises ApiError 404 when there is none of that name in that project and scope.
     """
-    document = cloud.store.get(KIND, name)
+    document = OPERATIONS.get(cloud.store, name)
     if document is None or (document["project"], document["scope"]) != (project, scope):
         raise errors.not_found(f"projects/{project}/{scope}/operations/{name}")
-    resource: Document = document["resource"]
-    return resource
+    return document["resource"]
 
 
 def wait(cloud: Cloud, project: str, scope: str, name: str, seconds: float = LONGEST_WAIT) -> Document:
     """Return the operation once it is DONE, or as it is after `seconds`."""
     deadline = time.monotonic() + seconds
-    condition = changed(cloud)
-    with condition:
+    with cloud.store.changed:
         while True:
             operation = get(cloud, project, scope, name)
             remaining = deadline - time.monotonic()
             if operation["status"] == "DONE" or remaining <= 0:
                 return operation
-            condition.wait(remaining)
+            cloud.store.changed.wait(remaining)
 
 
 def in_scope(cloud: Cloud, project: str, scope: str | None = None) -> dict[str, list[Document]]:
     """Return the project's operations by scope; of one scope only, when given."""
     found: dict[str, list[Document]] = {}
-    for _, document in cloud.store.list(KIND):
+    for _, document in OPERATIONS.list(cloud.store):
         if document["project"] == project and scope in (None, document["scope"]):
             found.setdefault(document["scope"], []).append(document["resource"])
     return found
@@ -217,11 +210,11 @@ def in_scope(cloud: Cloud, project: str, scope: str | None = None) -> dict[str, 
 def end_interrupted(cloud: Cloud) -> list[Document]:
     """End what the last control plane left unfinished, forget what is too old to matter; return what was ended."""
     interrupted = []
-    for name, document in cloud.store.list(KIND):
+    for name, document in OPERATIONS.list(cloud.store):
         resource = document["resource"]
         if resource["status"] != "DONE":
             why = "the rehearsal cloud was restarted while this operation ran; send the request again"
             interrupted.append(_finish(cloud, name, internal_error(why)))
         elif clock.now() - clock.parse(resource["insertTime"]) > KEPT_SECONDS:
-            cloud.store.delete(KIND, name)
+            OPERATIONS.delete(cloud.store, name)
     return interrupted

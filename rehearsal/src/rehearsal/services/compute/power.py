@@ -35,7 +35,8 @@ def begin_start(cloud: Cloud, ref: Ref, operation_type: str, user: str) -> dict[
         check_time_left(record)
         operation = operations.create(cloud, ref.target(record), operation_type, user)
         record["resource"]["status"] = "PROVISIONING"
-        records.save(cloud, record | {"busy": operation["name"]})
+        record["busy"] = operation["name"]
+        records.save(cloud, record)
 
     def work(progress: Progress) -> None:
         try:
@@ -49,7 +50,7 @@ def begin_start(cloud: Cloud, ref: Ref, operation_type: str, user: str) -> dict[
 
 def notice_early_end(cloud: Cloud, ref: Ref) -> None:
     """Catch a guest that ended while an operation still had the instance, when its end was not yet news."""
-    record = cloud.store.get(records.KIND, ref.key)
+    record = records.INSTANCES.records.get(cloud.store, ref.key)
     if record and record["resource"]["status"] == "RUNNING" and not cloud.guests.is_running(record["guest"]):
         begin_guest_terminate(cloud, ref)
 
@@ -57,7 +58,7 @@ def notice_early_end(cloud: Cloud, ref: Ref) -> None:
 def begin_guest_terminate(cloud: Cloud, ref: Ref) -> None:
     """Start the operation by which Google shows that a guest powered itself off, unless another has the VM."""
     with cloud.store.lock:
-        record = cloud.store.get(records.KIND, ref.key)
+        record = records.INSTANCES.records.get(cloud.store, ref.key)
         if record is None or record["busy"] or record["resource"]["status"] != "RUNNING":
             return
         begin_stop(cloud, ref, "compute.instances.guestTerminate", operations.SYSTEM)
@@ -85,7 +86,8 @@ def begin_stop(cloud: Cloud, ref: Ref, operation_type: str, user: str) -> dict[s
         operation = operations.create(cloud, ref.target(record), operation_type, user)
         if not record["busy"]:
             record["resource"]["status"] = "STOPPING"
-            records.save(cloud, record | {"busy": operation["name"]})
+            record["busy"] = operation["name"]
+            records.save(cloud, record)
 
     def work(progress: Progress) -> None:
         claimed = records.claim(cloud, ref, operation["name"])
@@ -107,7 +109,8 @@ def reset(call: Call) -> dict[str, Any]:
         if record["busy"] or record["resource"]["status"] != "RUNNING":
             raise errors.not_ready(ref.path)
         operation = operations.create(cloud, ref.target(record), "reset", call.principal)
-        records.save(cloud, record | {"busy": operation["name"]})
+        record["busy"] = operation["name"]
+        records.save(cloud, record)
 
     def work(progress: Progress) -> None:
         try:

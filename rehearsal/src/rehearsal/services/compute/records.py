@@ -1,28 +1,50 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stored form of an instance, and the rule that only one operation works on an instance at a time.
-
-A record is `{"project", "zone", "name", "resource", "guest", "family", "internalIp", "externalIp", "staticIp",
-"wantsExternal", "busy", "deadline", "memory"}`: `resource` is the Instance that clients see, `busy` the name of the
-operation that has the instance, `deadline` when its run time ends (seconds since the epoch), `memory` the bytes that
-its guest was last given; the others name the guest, its image family and its addresses.
-"""
+"""The stored form of an instance, and the rule that only one operation works on an instance at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from rehearsal.services.compute import catalogue, errors, operations
+from rehearsal.services.compute.kinds import StoredKind
+from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.operations import OperationError
 from rehearsal.wire.calls import Call
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-KIND = "compute.instances"
-Record = dict[str, Any]
+
+class Record(TypedDict):
+    """What is stored of an instance.
+
+    `resource` is the Instance that clients see, `guest` and `family` name its guest and what that boots, `image` is the
+    image's path. `busy` names the operation that has the instance, `deleting` the one that deletes it. `deadline` is
+    when its run time ends (seconds since the epoch), `memory` the bytes that its guest was last given.
+    """
+
+    project: str
+    zone: str
+    name: str
+    resource: Resource
+    guest: str
+    family: str
+    image: str
+    internalIp: str
+    externalIp: str | None
+    staticIp: str | None
+    wantsExternal: bool
+    deadline: float | None
+    memory: int
+    busy: str | None
+    deleting: NotRequired[str]
+
+
+INSTANCES: StoredKind[Record] = StoredKind("instances", "instance", "zone", lambda _, record: record["resource"])
+INSTANCES.serve("compute.instances.get", "compute.instances.list", "compute.instances.aggregatedList")
 
 
 @dataclass(frozen=True)
@@ -36,16 +58,16 @@ class Ref:
     @property
     def key(self) -> str:
         """The key in the store."""
-        return f"{self.project}/{self.zone}/{self.name}"
+        return INSTANCES.key(self.project, self.zone, self.name)
 
     @property
     def path(self) -> str:
         """The resource's path from `projects/` on."""
-        return f"projects/{self.project}/zones/{self.zone}/instances/{self.name}"
+        return INSTANCES.path(self.project, self.zone, self.name)
 
     def target(self, record: Record) -> operations.Target:
         """Return what an operation on the instance is about."""
-        return operations.Target(self.project, f"zones/{self.zone}", self.path, record["resource"]["id"])
+        return INSTANCES.target(self.project, self.zone, record["resource"])
 
 
 def ref_of(call: Call) -> Ref:
@@ -66,7 +88,7 @@ def load(cloud: Cloud, ref: Ref) -> Record:
 
     Raises ApiError 404 when there is no such instance.
     """
-    record = cloud.store.get(KIND, ref.key)
+    record = INSTANCES.records.get(cloud.store, ref.key)
     if record is None:
         raise errors.not_found(ref.path)
     return record
@@ -74,7 +96,7 @@ def load(cloud: Cloud, ref: Ref) -> Record:
 
 def save(cloud: Cloud, record: Record) -> None:
     """Store the record and wake whatever waits for a change."""
-    cloud.store.put(KIND, ref_of_record(record).key, record)
+    INSTANCES.records.put(cloud.store, ref_of_record(record).key, record)
     operations.notify(cloud)
 
 
@@ -87,15 +109,9 @@ def editing(cloud: Cloud, ref: Ref) -> Iterator[Record]:
         save(cloud, record)
 
 
-def everything(cloud: Cloud, project: str = "", zone: str = "") -> list[Record]:
-    """Return the records of all projects, of a project, or of a zone of a project."""
-    prefix = f"{project}/{zone}/" if zone else f"{project}/" if project else ""
-    return [record for _, record in cloud.store.list(KIND, prefix)]
-
-
 def of_guest(cloud: Cloud, guest: str) -> Record | None:
     """Return the record of a guest, None when no instance has it."""
-    return next((record for record in everything(cloud) if record["guest"] == guest), None)
+    return next((record for record in INSTANCES.all(cloud) if record["guest"] == guest), None)
 
 
 def claim(cloud: Cloud, ref: Ref, operation: str) -> Record:
@@ -103,10 +119,9 @@ def claim(cloud: Cloud, ref: Ref, operation: str) -> Record:
 
     Raises OperationError when the instance is gone by then.
     """
-    condition = operations.changed(cloud)
-    with condition:
+    with cloud.store.changed:
         while True:
-            record = cloud.store.get(KIND, ref.key)
+            record = INSTANCES.records.get(cloud.store, ref.key)
             if record is None:
                 text = f"The resource '{ref.path}' was not found"
                 raise OperationError("RESOURCE_NOT_FOUND", text, 404, "NOT FOUND")
@@ -114,13 +129,13 @@ def claim(cloud: Cloud, ref: Ref, operation: str) -> Record:
                 record["busy"] = operation
                 save(cloud, record)
                 return record
-            condition.wait()
+            cloud.store.changed.wait()
 
 
 def release(cloud: Cloud, ref: Ref, operation: str) -> None:
     """Let the next operation have the instance, if it still exists."""
     with cloud.store.lock:
-        record = cloud.store.get(KIND, ref.key)
+        record = INSTANCES.records.get(cloud.store, ref.key)
         if record is not None and record["busy"] == operation:
             record["busy"] = None
             save(cloud, record)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rehearsal.services.compute import (
     addresses,
     catalogue,
-    clock,
     disks,
     errors,
     fingerprints,
@@ -21,7 +20,7 @@ from rehearsal.services.compute import (
     resource_policies,
     validation,
 )
-from rehearsal.services.compute.records import Ref
+from rehearsal.services.compute.records import INSTANCES, Ref
 from rehearsal.wire.calls import Call
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def boot_disk(cloud: Cloud, project: str, zone: str, body: dict[str, Any]) -> Bo
     image = images.of_reference(cloud, parameters["sourceImage"], project, f"{where}.sourceImage")
     disk_type = "pd-standard"
     if parameters.get("diskType"):
-        disk_type = catalogue.disk_type_named(parameters["diskType"], project, zone, f"{where}.diskType")
+        disk_type = catalogue.type_named(parameters["diskType"], project, zone, f"{where}.diskType", "diskTypes")
     given_size = parameters.get("diskSizeGb") or given[0].get("diskSizeGb")
     size = int(given_size) if given_size is not None else images.SIZE_GB
     if size < images.SIZE_GB:
@@ -104,7 +103,7 @@ def attached(project: str, zone: str, disk: BootDisk) -> dict[str, Any]:
         "kind": "compute#attachedDisk",
         "type": "PERSISTENT",
         "mode": "READ_WRITE",
-        "source": links.link(disks.path(project, zone, disk.name)),
+        "source": links.link(disks.DISKS.path(project, zone, disk.name)),
         "deviceName": disk.device_name,
         "index": 0,
         "boot": True,
@@ -133,8 +132,8 @@ def interface(cloud: Cloud, project: str, region: str, given: list[dict[str, Any
         {
             "kind": "compute#networkInterface",
             "name": "nic0",
-            "network": links.link(f"projects/{project}/global/networks/{networks.DEFAULT}"),
-            "subnetwork": links.link(f"projects/{project}/regions/{region}/subnetworks/{networks.DEFAULT}"),
+            "network": links.link(networks.NETWORKS.path(project, "", networks.DEFAULT)),
+            "subnetwork": links.link(networks.SUBNETWORKS.path(project, region, networks.DEFAULT)),
             "stackType": "IPV4_ONLY",
             "fingerprint": fingerprints.of([project, region, wanted]),
         }
@@ -170,15 +169,9 @@ def resource(call: Call, ref: Ref, machine_type: str) -> dict[str, Any]:
     options.check_os_login(call, items)
     labels = validation.check_labels(body.get("labels"))
     tags = validation.check_tags((body.get("tags") or {}).get("items") or [])
-    resource: dict[str, Any] = {
-        "kind": "compute#instance",
-        "id": fingerprints.new_id(),
-        "creationTimestamp": clock.timestamp(),
-        "name": ref.name,
+    resource = INSTANCES.head(project, ref.zone, ref.name) | {
         "machineType": links.link(f"{zone_path}/machineTypes/{machine_type}"),
         "status": "PROVISIONING",
-        "zone": links.link(zone_path),
-        "selfLink": links.link(ref.path),
         "cpuPlatform": catalogue.CPU_PLATFORM,
         "canIpForward": False,
         "metadata": projects.metadata(items),

@@ -7,30 +7,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from rehearsal.services.compute import (
-    catalogue,
-    clock,
-    cron,
-    errors,
-    fingerprints,
-    links,
-    operations,
-    records,
-    validation,
-)
-from rehearsal.services.compute.listing import Resource, aggregated, page
+from rehearsal.services.compute import catalogue, clock, cron, errors, links, operations, records, validation
+from rehearsal.services.compute.kinds import StoredKind
+from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.mutations import mutation
-from rehearsal.wire.calls import Call, method
+from rehearsal.wire.calls import Call
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-KIND = "compute.resourcePolicies"
 SCHEDULES = ("vmStartSchedule", "vmStopSchedule")
-
-
-def _path(project: str, region: str, name: str) -> str:
-    return f"projects/{project}/regions/{region}/resourcePolicies/{name}"
 
 
 def check_attachable(
@@ -44,7 +30,7 @@ def check_attachable(
     attached = list(current)
     for index, value in enumerate(given):
         found = links.resolve(value, project, "resourcePolicies", field=f"{field}[{index}]")
-        if cloud.store.get(KIND, f"{found.project}/{found.location}/{found.name}") is None:
+        if POLICIES.find(cloud, found.project, found.location, found.name) is None:
             raise errors.not_found(found.path)
         if found.location != region:
             raise errors.invalid(f"{field}[{index}]", value, "The policy must be in the region of the instance.")
@@ -58,7 +44,7 @@ def check_attachable(
 def _users(cloud: Cloud, link: str) -> list[str]:
     return [
         record["resource"]["selfLink"]
-        for record in records.everything(cloud)
+        for record in records.INSTANCES.all(cloud)
         if link in record["resource"].get("resourcePolicies", [])
     ]
 
@@ -77,7 +63,7 @@ def next_run(policy: Resource, schedule: str, after: float) -> float | None:
     return found.timestamp()
 
 
-def _resource(policy: Resource) -> Resource:
+def _shown(policy: Resource) -> Resource:
     upcoming = [run for schedule in SCHEDULES if (run := next_run(policy, schedule, clock.now())) is not None]
     expires = policy["instanceSchedulePolicy"].get("expirationTime")
     expired = bool(expires) and clock.parse(expires) <= clock.now()
@@ -119,44 +105,12 @@ def _check_schedule(given: dict[str, Any] | None) -> dict[str, Any]:
     return given
 
 
-def _existing(call: Call, region: str) -> Resource:
-    name = call.params["resourcePolicy"]
-    policy = call.cloud.store.get(KIND, f"{call.project}/{region}/{name}")
-    if policy is None:
-        raise errors.not_found(_path(call.project, region, name))
-    return policy
-
-
-def _in_region(call: Call, region: str) -> list[Resource]:
-    return [_resource(policy) for _, policy in call.cloud.store.list(KIND, f"{call.project}/{region}/")]
-
-
-def _target(call: Call, region: str, policy: Resource) -> operations.Target:
-    return operations.Target(
-        call.project, f"regions/{region}", _path(call.project, region, policy["name"]), policy["id"]
-    )
-
-
-@method("compute.resourcePolicies.get", permission="compute.resourcePolicies.get")
-def get(call: Call) -> Resource:
-    """Return a policy."""
-    return _resource(_existing(call, catalogue.region_of(call)))
-
-
-@method("compute.resourcePolicies.list", permission="compute.resourcePolicies.list")
-def list_policies(call: Call) -> Resource:
-    """List the policies of a region."""
-    region = catalogue.region_of(call)
-    path = f"projects/{call.project}/regions/{region}/resourcePolicies"
-    return page(call, _in_region(call, region), kind="compute#resourcePolicyList", path=path)
-
-
-@method("compute.resourcePolicies.aggregatedList", permission="compute.resourcePolicies.list")
-def list_all(call: Call) -> Resource:
-    """List the policies of all regions."""
-    scoped = {f"regions/{region}": _in_region(call, region) for region in catalogue.REGIONS}
-    path = f"projects/{call.project}/aggregated/resourcePolicies"
-    return aggregated(call, scoped, kind="compute#resourcePolicyAggregatedList", path=path, member="resourcePolicies")
+POLICIES: StoredKind[Resource] = StoredKind(
+    "resourcePolicies", "resourcePolicy", "region", lambda _, policy: _shown(policy)
+)
+POLICIES.serve(
+    "compute.resourcePolicies.get", "compute.resourcePolicies.list", "compute.resourcePolicies.aggregatedList"
+)
 
 
 @mutation("compute.resourcePolicies.insert", "compute.resourcePolicies.create")
@@ -165,22 +119,14 @@ def insert(call: Call) -> Resource:
     region = catalogue.region_of(call)
     name = validation.check_name(call.body.get("name"))
     schedule = _check_schedule(call.body.get("instanceSchedulePolicy"))
-    path = _path(call.project, region, name)
     with call.cloud.store.lock:
-        if call.cloud.store.get(KIND, f"{call.project}/{region}/{name}"):
-            raise errors.already_exists(path)
-        policy: Resource = {
-            "kind": "compute#resourcePolicy",
-            "id": fingerprints.new_id(),
-            "creationTimestamp": clock.timestamp(),
-            "name": name,
+        POLICIES.check_new(call.cloud, call.project, region, name)
+        policy = POLICIES.head(call.project, region, name) | {
             "description": call.body.get("description", ""),
-            "region": links.link(f"projects/{call.project}/regions/{region}"),
             "instanceSchedulePolicy": schedule,
-            "selfLink": links.link(path),
         }
-        call.cloud.store.put(KIND, f"{call.project}/{region}/{name}", policy)
-        return operations.done(call.cloud, _target(call, region, policy), "insert", call.principal)
+        POLICIES.put(call.cloud, call.project, region, name, policy)
+        return operations.done(call.cloud, POLICIES.target(call.project, region, policy), "insert", call.principal)
 
 
 @mutation("compute.resourcePolicies.delete", "compute.resourcePolicies.delete")
@@ -188,12 +134,13 @@ def delete(call: Call) -> Resource:
     """Delete a policy that no VM has."""
     region = catalogue.region_of(call)
     with call.cloud.store.lock:
-        policy = _existing(call, region)
+        policy = POLICIES.load(call, region)
+        target = POLICIES.target(call.project, region, policy)
         users = _users(call.cloud, policy["selfLink"])
         if users:
-            raise errors.in_use(links.path_of(policy["selfLink"]), links.path_of(users[0]))
-        call.cloud.store.delete(KIND, f"{call.project}/{region}/{policy['name']}")
-        return operations.done(call.cloud, _target(call, region, policy), "delete", call.principal)
+            raise errors.in_use(target.path, links.path_of(users[0]))
+        POLICIES.delete(call.cloud, call.project, region, policy["name"])
+        return operations.done(call.cloud, target, "delete", call.principal)
 
 
 @mutation("compute.instances.addResourcePolicies", "compute.instances.addResourcePolicies")

@@ -37,7 +37,7 @@ def start(cloud: Cloud) -> None:
     _closing.clear()
     interrupted = {operation["name"]: operation for operation in operations.end_interrupted(cloud)}
     mutations.forget_old(cloud)
-    for record in records.everything(cloud):
+    for record in records.INSTANCES.all(cloud):
         ref = records.ref_of_record(record)
         try:
             settle(cloud, ref, record, interrupted.get(record["busy"] or "", {}).get("operationType", ""))
@@ -55,7 +55,7 @@ def stop(cloud: Cloud) -> None:
     _closing.set()
     while _timers:
         _timers.pop().stop()
-    running = [record["guest"] for record in records.everything(cloud) if cloud.guests.is_running(record["guest"])]
+    running = [record["guest"] for record in records.INSTANCES.all(cloud) if cloud.guests.is_running(record["guest"])]
     threads = [cloud.background(cloud.guests.stop, guest) for guest in running]
     for thread in threads:
         thread.join()

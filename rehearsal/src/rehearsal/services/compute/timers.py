@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from rehearsal.errors import ApiError
 from rehearsal.services.compute import clock, operations, power, records, resource_policies
+from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.records import Record
+from rehearsal.services.compute.resource_policies import POLICIES
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
@@ -41,7 +43,7 @@ class Timers:
         operations.notify(self._cloud)
 
     def _watch(self) -> None:
-        condition = operations.changed(self._cloud)
+        condition = self._cloud.store.changed
         while not self._ended.is_set():
             with condition:
                 sleep = self.act()
@@ -52,7 +54,7 @@ class Timers:
         """Do what is due now; return the seconds until something may be due again."""
         now = clock.now()
         waits = [LONGEST_SLEEP]
-        for record in records.everything(self._cloud):
+        for record in records.INSTANCES.all(self._cloud):
             deadline = record["deadline"]
             if deadline and deadline <= now:
                 if record["busy"]:
@@ -67,7 +69,7 @@ class Timers:
 
     def _follow_schedules(self, now: float) -> list[float]:
         waits = []
-        for key, policy in self._cloud.store.list(resource_policies.KIND):
+        for key, policy in POLICIES.records.list(self._cloud.store):
             for schedule in resource_policies.SCHEDULES:
                 due = resource_policies.next_run(policy, schedule, self._seen)
                 if due is not None and due <= now:
@@ -77,14 +79,14 @@ class Timers:
                     waits.append(due - now)
         return waits
 
-    def _run(self, key: str, policy: dict[str, object], schedule: str) -> None:
-        self._cloud.store.put(resource_policies.KIND, key, policy | {"lastRun": clock.now()})
+    def _run(self, key: str, policy: Resource, schedule: str) -> None:
+        POLICIES.records.put(self._cloud.store, key, policy | {"lastRun": clock.now()})
         project = key.partition("/")[0]
         number = self._cloud.identity.project_number(project)
         agent = f"service-{number}@compute-system.iam.gserviceaccount.com"
         begin = power.begin_start if schedule == "vmStartSchedule" else power.begin_stop
         verb = "start" if schedule == "vmStartSchedule" else "stop"
-        for record in records.everything(self._cloud, project):
+        for record in records.INSTANCES.all(self._cloud, project):
             if policy["selfLink"] not in record["resource"].get("resourcePolicies", []):
                 continue
             ref = records.ref_of_record(record)
