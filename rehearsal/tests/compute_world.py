@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rehearsal.services.compute import startup
+from rehearsal.services.compute.startup import Compute
 
 BASE = "https://compute.googleapis.com/compute/v1/projects"
 PROJECT = "fanops-rehearsal"
@@ -128,6 +128,7 @@ class World:
 
     cloud: Any
     ask: Any
+    started: list[Compute] = field(default_factory=list)
 
     @property
     def guests(self) -> MemoryGuests:
@@ -178,8 +179,18 @@ class World:
 
     def restart(self) -> None:
         """End the control plane and start it again on the same store."""
-        startup.stop(self.cloud)
-        startup.start(self.cloud)
+        self.stop()
+        self.start()
+
+    def start(self) -> None:
+        """Bring a new control plane up."""
+        self.started.append(Compute(self.cloud))
+        self.started[-1].start()
+
+    def stop(self) -> None:
+        """End the control plane, with those before it that died without a stop."""
+        while self.started:
+            self.started.pop().stop()
 
 
 def vm_body(name: str = "vm", zone: str = ZONE, **changes: Any) -> dict[str, Any]:

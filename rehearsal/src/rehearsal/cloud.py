@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rehearsal.machine.containers import Containers
 from rehearsal.machine.guests import Guests
@@ -19,11 +20,20 @@ from rehearsal.store import Store
 from rehearsal.wire.faults import Faults
 from rehearsal.wire.request_log import RequestLog
 
+if TYPE_CHECKING:
+    from rehearsal.services.functions.instances import Instance
+
 LOGGER = logging.getLogger("rehearsal")
 
 
-class Cloud:
-    """The parts of one rehearsal."""
+class ControlPlane:
+    """What one rehearsal is without guests: state, identity, log. `locks` has one lock for every name that is asked for."""
+
+    network: Network
+    containers: Containers
+    images: Images
+    guests: Guests
+    metadata: MetadataServer
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -31,6 +41,29 @@ class Cloud:
         self.log = RequestLog(settings.home / "requests.sqlite")
         self.faults = Faults(self.store)
         self.identity = Identity(settings, self.store)
+        self.locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        # The running instances of functions, by the name of their container.
+        self.function_instances: dict[str, Instance] = {}
+
+    def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        """Run `work` in a thread that does not keep the process alive; what it raises goes to the log."""
+
+        def guarded() -> None:
+            try:
+                work(*arguments)
+            except Exception:
+                LOGGER.exception("background work %s failed", getattr(work, "__qualname__", work))
+
+        thread = threading.Thread(target=guarded, daemon=True, name=getattr(work, "__name__", "work"))
+        thread.start()
+        return thread
+
+
+class Cloud(ControlPlane):
+    """The parts of one rehearsal."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self.network = Network(settings)
         self.containers = Containers(settings)
         self.images = Images(settings, self.containers)
@@ -47,16 +80,3 @@ class Cloud:
         """Take metadata server and network down; the state stays for the next start."""
         self.metadata.stop()
         self.network.teardown()
-
-    def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
-        """Run `work` in a thread that does not keep the process alive; what it raises goes to the log."""
-
-        def guarded() -> None:
-            try:
-                work(*arguments)
-            except Exception:
-                LOGGER.exception("background work %s failed", getattr(work, "__qualname__", work))
-
-        thread = threading.Thread(target=guarded, daemon=True, name=getattr(work, "__name__", "work"))
-        thread.start()
-        return thread

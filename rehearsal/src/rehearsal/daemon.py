@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,7 @@ import rehearsal.services.handlers  # noqa: F401 - registers them
 from rehearsal.cloud import Cloud
 from rehearsal.errors import RehearsalError
 from rehearsal.machine import lock
-from rehearsal.services.compute import startup
+from rehearsal.services.compute.startup import Compute
 from rehearsal.services.functions.lifecycle import start_functions, stop_functions
 from rehearsal.services.storage.buckets import own_a_bucket_elsewhere
 from rehearsal.settings import Settings, load
@@ -76,6 +77,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     cloud = Cloud(settings)
+    compute = Compute(cloud)
     gateway = Gateway(cloud, Router())
     server = waitress.create_server(
         gateway, host="127.0.0.1", port=settings.gateway_port, threads=THREADS, max_request_body_size=2 << 30,
@@ -93,7 +95,7 @@ def main() -> int:
     try:
         cloud.start()
         own_a_bucket_elsewhere(cloud)
-        startup.start(cloud)
+        compute.start()
         start_functions(cloud)
         for address in (("127.0.0.1", settings.frontdoor_port), ("127.0.0.1", settings.storage_port)):
             await_listener(address)
@@ -106,11 +108,11 @@ def main() -> int:
     finally:
         (settings.home / "ready").unlink(missing_ok=True)
         began = time.monotonic()
-        for stop in (startup.stop, stop_functions, Cloud.stop):
+        for stop in (compute.stop, partial(stop_functions, cloud), cloud.stop):
             try:
-                stop(cloud)
+                stop()
             except Exception:
-                LOGGER.exception("stopping: %s failed", stop.__qualname__)
+                LOGGER.exception("stopping: %s failed", stop)
         for child in children.values():
             child.terminate()
         for child in children.values():

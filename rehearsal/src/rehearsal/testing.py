@@ -9,20 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
+from rehearsal.cloud import ControlPlane
 from rehearsal.daemon import storage_command
-from rehearsal.services.iam.identity import Identity
 from rehearsal.settings import Settings, load
-from rehearsal.store import Store
 from rehearsal.wire.discovery import Router
-from rehearsal.wire.faults import Faults
 from rehearsal.wire.gateway import Gateway
-from rehearsal.wire.request_log import RequestLog
 
 Ask = Callable[..., TestResponse]
 
@@ -44,19 +40,12 @@ def router() -> Router:
 def control_plane(tmp_path: Path, router: Router) -> Iterator[Any]:
     """The cloud as far as it needs no guests; `dispatch` answers requests as the front door would hand them on."""
     settings = replace(load(), home=tmp_path, cache=tmp_path / "cache", storage_port=free_port())
-    store = Store(tmp_path / "state.sqlite")
-    cloud: Any = SimpleNamespace(
-        settings=settings,
-        store=store,
-        log=RequestLog(tmp_path / "requests.sqlite"),
-        faults=Faults(store),
-        identity=Identity(settings, store),
-    )
+    cloud: Any = ControlPlane(settings)
     cloud.identity.ensure_default_accounts()
     cloud.dispatch = Gateway(cloud, router).dispatch
     yield cloud
     cloud.log.close()
-    store.close()
+    cloud.store.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compute_world import BASE, PROJECT, ZONE, World, vm_body
-from rehearsal.services.compute import clock, operations, startup
+from rehearsal.services.compute import clock, operations
 
 VM = f"zones/{ZONE}/instances/vm"
 
@@ -233,9 +233,9 @@ class TestRunDuration:
         time_machine(world, 30)
         world.restart()
         assert world.vm()["resourceStatus"] == before["resourceStatus"]
-        startup.stop(world.cloud)
+        world.stop()
         time_machine(world, 31)
-        startup.start(world.cloud)
+        world.start()
         world.until(lambda: world.vm()["status"] == "TERMINATED")
 
     def test_a_stopped_vm_has_no_deadline(self, world: World, time_machine: Any) -> None:
@@ -257,16 +257,16 @@ class TestRestart:
         """The old control plane's thread stays parked at its gate, as good as dead; a new one comes up."""
         world.until(lambda: world.guests.parked)
         world.cloud.guests = type(world.guests)(table=world.guests.table)
-        startup.start(world.cloud)
+        world.start()
 
     def test_who_ran_runs_again_as_before(self, world: World) -> None:
         before = world.create()
         world.create("off")
         world.do("POST", f"zones/{ZONE}/instances/off/stop")
-        startup.stop(world.cloud)
+        world.stop()
         assert not world.guest().running
         world.cloud.metadata.views.clear()
-        startup.start(world.cloud)
+        world.start()
         assert world.vm() == before
         assert world.guest().running and world.guest().external == nat(before)
         assert not world.guest("off").running
@@ -275,14 +275,14 @@ class TestRestart:
 
     def test_a_guest_that_survived_is_left_alone(self, world: World) -> None:
         world.create()
-        startup.start(world.cloud)
+        world.start()
         assert world.guest().boots == 1
 
     def test_a_guest_that_does_not_come_back(self, world: World) -> None:
         world.create()
-        startup.stop(world.cloud)
+        world.stop()
         world.guests.broken = "lost"
-        startup.start(world.cloud)
+        world.start()
         assert world.vm()["status"] == "TERMINATED"
         assert "compute.instances.hostError" in operation_types(world)
 

@@ -3,21 +3,31 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rehearsal.services.compute import clock, errors, operations
+from rehearsal.store import Documents
 from rehearsal.wire.calls import Call, method
 
-KIND = "compute.requestIds"
+if TYPE_CHECKING:
+    from rehearsal.cloud import Cloud
+
 REMEMBERED_SECONDS = 3600.0
 Handler = Callable[[Call], dict[str, Any]]
 
-# Two copies of one request may arrive at the same time: the second must find what the first has stored.
-_one_at_a_time = threading.Lock()
+
+class _Answered(TypedDict):
+    """What a request with a `requestId` was answered: the operation, its scope, and when (seconds since the epoch)."""
+
+    operation: str
+    scope: str
+    time: float
+
+
+ANSWERED: Documents[_Answered] = Documents("compute.requestIds")
 
 
 def mutation(method_id: str, permission: str, *more: str, also: tuple[str, ...] = ()) -> Callable[[Handler], Handler]:
@@ -38,14 +48,15 @@ def mutation(method_id: str, permission: str, *more: str, also: tuple[str, ...] 
             if not request_id:
                 return handler(call)
             key = _key(call, request_id)
-            with _one_at_a_time:
-                known = call.cloud.store.get(KIND, key)
+            # Two copies of one request may arrive at the same time: the second must find what the first has stored.
+            with call.cloud.locks[ANSWERED.kind]:
+                known = ANSWERED.get(call.cloud.store, key)
                 if known and clock.now() - known["time"] < REMEMBERED_SECONDS:
                     return operations.get(call.cloud, call.project, known["scope"], known["operation"])
                 operation = handler(call)
                 scope = operation["selfLink"].split(f"/projects/{call.project}/")[1].rpartition("/operations/")[0]
-                entry = {"operation": operation["name"], "scope": scope, "time": clock.now()}
-                call.cloud.store.put(KIND, key, entry)
+                entry: _Answered = {"operation": operation["name"], "scope": scope, "time": clock.now()}
+                ANSWERED.put(call.cloud.store, key, entry)
                 return operation
 
         method(method_id, permission=permission, also=(*more, *also))(once)
@@ -66,8 +77,8 @@ def _key(call: Call, request_id: str) -> str:
     return "/".join([call.project, call.method_id, *path, name, str(parsed)])
 
 
-def forget_old(cloud: Any) -> None:
+def forget_old(cloud: Cloud) -> None:
     """Forget the request ids that no retry can come for any more."""
-    for key, entry in cloud.store.list(KIND):
+    for key, entry in ANSWERED.list(cloud.store):
         if clock.now() - entry["time"] >= REMEMBERED_SECONDS:
-            cloud.store.delete(KIND, key)
+            ANSWERED.delete(cloud.store, key)

@@ -8,7 +8,6 @@ addresses, its start time and its deadline.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from rehearsal.services.compute import (
@@ -28,37 +27,43 @@ if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
 _log = logging.getLogger(__name__)
-_closing = threading.Event()
-_timers: list[timers.Timers] = []
 
 
-def start(cloud: Cloud) -> None:
-    """Settle what the last control plane left, start what was running, and begin to watch."""
-    _closing.clear()
-    interrupted = {operation["name"]: operation for operation in operations.end_interrupted(cloud)}
-    mutations.forget_old(cloud)
-    for record in records.INSTANCES.all(cloud):
-        ref = records.ref_of_record(record)
-        try:
-            settle(cloud, ref, record, interrupted.get(record["busy"] or "", {}).get("operationType", ""))
-        except Exception:
-            # One VM that cannot be brought back must not keep the cloud from starting.
-            _log.exception("%s could not be settled", ref.path)
-    cloud.guests.on_power_off = lambda guest: guest_ended(cloud, guest)
-    watcher = timers.Timers(cloud)
-    _timers.append(watcher)
-    watcher.start()
+class Compute:
+    """The virtual machines of one control plane, from `start` to `stop`."""
 
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._timers = timers.Timers(cloud)
 
-def stop(cloud: Cloud) -> None:
-    """Power all guests off; their instances stay RUNNING on paper, and run again after the next start."""
-    _closing.set()
-    while _timers:
-        _timers.pop().stop()
-    running = [record["guest"] for record in records.INSTANCES.all(cloud) if cloud.guests.is_running(record["guest"])]
-    threads = [cloud.background(cloud.guests.stop, guest) for guest in running]
-    for thread in threads:
-        thread.join()
+    def start(self) -> None:
+        """Settle what the last control plane left, start what was running, and begin to watch."""
+        cloud = self._cloud
+        interrupted = {operation["name"]: operation for operation in operations.end_interrupted(cloud)}
+        mutations.forget_old(cloud)
+        for record in records.INSTANCES.all(cloud):
+            ref = records.ref_of_record(record)
+            try:
+                settle(cloud, ref, record, interrupted.get(record["busy"] or "", {}).get("operationType", ""))
+            except Exception:
+                # One VM that cannot be brought back must not keep the cloud from starting.
+                _log.exception("%s could not be settled", ref.path)
+        cloud.guests.on_power_off = self._guest_ended
+        self._timers.start()
+
+    def stop(self) -> None:
+        """Power all guests off; their instances stay RUNNING on paper, and run again after the next start."""
+        self._timers.stop()
+        guests = self._cloud.guests
+        running = [r["guest"] for r in records.INSTANCES.all(self._cloud) if guests.is_running(r["guest"])]
+        for thread in [self._cloud.background(guests.stop, guest) for guest in running]:
+            thread.join()
+
+    def _guest_ended(self, guest: str) -> None:
+        """Show an instance whose guest ended by itself as TERMINATED, with the operation that Google shows."""
+        record = records.of_guest(self._cloud, guest)
+        if record is not None and not self._timers.ended.is_set():
+            power.begin_guest_terminate(self._cloud, records.ref_of_record(record))
 
 
 def settle(cloud: Cloud, ref: Ref, record: Record, interrupted: str) -> None:
@@ -97,11 +102,3 @@ def _resume(cloud: Cloud, ref: Ref) -> None:
         # What Google shows when a host took a VM with it: without it nobody would know why the VM is off.
         operations.done(cloud, ref.target(record), "compute.instances.hostError", operations.SYSTEM)
         lifecycle.halt(cloud, ref)
-
-
-def guest_ended(cloud: Cloud, guest: str) -> None:
-    """Show an instance whose guest powered itself off (or died) as TERMINATED, with the operation that Google shows."""
-    record = records.of_guest(cloud, guest)
-    if record is None or _closing.is_set():
-        return
-    power.begin_guest_terminate(cloud, records.ref_of_record(record))

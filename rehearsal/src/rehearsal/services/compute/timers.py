@@ -30,7 +30,7 @@ class Timers:
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._seen = clock.now()
 
     def start(self) -> None:
@@ -39,15 +39,15 @@ class Timers:
 
     def stop(self) -> None:
         """Do nothing to any VM from now on."""
-        self._ended.set()
+        self.ended.set()
         operations.notify(self._cloud)
 
     def _watch(self) -> None:
         condition = self._cloud.store.changed
-        while not self._ended.is_set():
+        while not self.ended.is_set():
             with condition:
                 sleep = self.act()
-                if not self._ended.is_set():
+                if not self.ended.is_set():
                     condition.wait(sleep)
 
     def act(self) -> float:

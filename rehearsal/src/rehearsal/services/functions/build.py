@@ -12,9 +12,7 @@ import re
 import secrets
 import shutil
 import stat
-import threading
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -38,9 +36,6 @@ FRAMEWORK = re.compile(r"^\s*functions[-_.]framework\b", re.IGNORECASE | re.MULT
 PIP = f"{ENVIRONMENT}/bin/python -m pip --no-input --no-color install --progress-bar off"
 
 Say = Callable[[str], None]
-
-# Builds with equal requirements at the same time: one installs, the others wait for it.
-_installing: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 class BuildError(Exception):
@@ -72,7 +67,8 @@ def build(cloud: Cloud, name: FunctionName, runtime: str, archive_digest: str, s
         offered = ", ".join(RUNNABLE)
         raise BuildError(f"The rehearsal has no image of the runtime {runtime}; it can run {offered}.")
     image = cloud.images.ensure(runtime, say)
-    with _installing[archive_digest]:
+    # Of builds with equal sources, or requirements, one does the work and the others wait for it.
+    with cloud.locks[archive_digest]:
         source = _unpack(cloud, archive_digest, say)
     if not (source / "main.py").is_file():
         raise BuildError(
@@ -139,7 +135,7 @@ def _environment(cloud: Cloud, name: FunctionName, image: str, source: Path, say
     requirements = file.read_bytes() if file.is_file() else b""
     digest = environment_digest(image, requirements)
     target = environment_folder(cloud, digest)
-    with _installing[digest]:
+    with cloud.locks[digest]:
         cached = target.is_dir()
         say("requirements are unchanged: using the environment built before" if cached else "installing requirements")
         partial = target.with_name(f".{digest}.{secrets.token_hex(4)}")

@@ -55,14 +55,6 @@ class Instance:
     ended: threading.Event = field(default_factory=threading.Event)
 
 
-_instances: dict[str, Instance] = {}
-
-
-def instance(container: str) -> Instance | None:
-    """Return the supervised instance of that container name."""
-    return _instances.get(container)
-
-
 def start(cloud: Cloud, revision: Revision) -> None:
     """Start a revision, wait until it answers, and keep it running. Raises StartError, and then leaves nothing."""
     container = revision["container"]
@@ -74,14 +66,14 @@ def start(cloud: Cloud, revision: Revision) -> None:
         raise StartError(str(error)) from error
     found = Instance(revision, threading.BoundedSemaphore(revision["concurrency"]))
     found.ready.set()
-    _instances[container] = found
+    cloud.function_instances[container] = found
     cloud.background(_supervise, cloud, found)
 
 
 def revive(cloud: Cloud, revision: Revision) -> None:
     """Start a revision that served before the control plane was stopped; requests meanwhile wait for it."""
     found = Instance(revision, threading.BoundedSemaphore(revision["concurrency"]))
-    _instances[revision["container"]] = found
+    cloud.function_instances[revision["container"]] = found
     try:
         _create(cloud, revision)
         _await(cloud, revision)
@@ -100,7 +92,7 @@ def remove(cloud: Cloud, revision: Revision) -> None:
 def suspend(cloud: Cloud, revision: Revision) -> None:
     """End a revision's container; its address stays its own."""
     container = revision["container"]
-    found = _instances.pop(container, None)
+    found = cloud.function_instances.pop(container, None)
     if found is not None:
         found.ended.set()
         found.ready.clear()

@@ -123,7 +123,7 @@ def _audiences(resource: dict[str, Any]) -> set[str]:
 
 
 def _answered(call: Call, revision: instances.Revision, target: str) -> Response:
-    found = instances.instance(revision["container"])
+    found = call.cloud.function_instances.get(revision["container"])
     if found is None or not found.ready.wait(COLD_START_SECONDS):
         return Response("Service Unavailable", 503, content_type="text/plain")
     if not found.slots.acquire(timeout=QUEUE_SECONDS):

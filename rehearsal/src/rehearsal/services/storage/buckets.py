@@ -14,11 +14,11 @@ from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
 from rehearsal.services.storage.server import (
     ask_server,
+    bucket_lock,
     bucket_resource,
     check_metageneration,
     etag,
     known_bucket,
-    locks,
     timestamp,
 )
 from rehearsal.wire.calls import SIGNED_IN, Call, method
@@ -139,7 +139,7 @@ def delete_bucket(call: Call) -> Response:
     name = call.params["bucket"]
     known = known_bucket(call)
     check_metageneration(call.params, int(known["resource"]["metageneration"]))
-    with locks[name]:
+    with bucket_lock(call, name):
         listing = ask_server(call.cloud, "GET", f"/storage/v1/b/{name}/o?maxResults=1")
         if json.loads(listing.get_data() or b"{}").get("items"):
             raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.")

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from rehearsal.errors import ApiError, Body
 from rehearsal.services.iam.identity import Caller
 from rehearsal.services.storage.object_metadata import as_google_has_it, remember_change
-from rehearsal.services.storage.server import HOST, ask_server, bucket_resource, known_bucket, locks
+from rehearsal.services.storage.server import HOST, ask_server, bucket_lock, bucket_resource, known_bucket
 from rehearsal.wire.calls import PUBLIC, Call, CheckedInside, method, raw_route
 
 CONDITIONS = ("ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch")
@@ -71,7 +71,7 @@ def insert_object(call: Call) -> Response:
     name = call.params.get("name") or _named_in_body(call)
     if not name:
         raise ApiError(400, "required", "Required parameter: name")
-    with locks[bucket]:
+    with bucket_lock(call, bucket):
         _check_conditions(call, bucket, name, call.params, overwriting=True)
         response = _forward(call)
     if _query(call).get("uploadType") == "resumable" and response.status_code == 200:
@@ -96,7 +96,7 @@ def continue_upload(call: Call) -> Response:
     session = call.cloud.store.get("storage.uploads", _query(call).get("upload_id", ""))
     if session is None:
         raise ApiError(404, "notFound", "The upload session was not found; it may have expired.")
-    with locks[session["bucket"]]:
+    with bucket_lock(call, session["bucket"]):
         if not call.request.headers.get("Content-Range", "").startswith("bytes */"):
             call.caller = Caller(session["principal"], None)
             _check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
@@ -115,7 +115,7 @@ def delete_object(call: Call) -> Response:
 def patch_object(call: Call) -> Response:
     """Change an object's metadata: the generation stays, and the metageneration counts on."""
     bucket, name = call.params["bucket"], call.params["object"]
-    with locks[bucket]:
+    with bucket_lock(call, bucket):
         before = _check_conditions(call, bucket, name, call.params)
         changed = _change(call, bucket, name)
         if before is None or changed.status_code != 200:
@@ -159,7 +159,7 @@ def compose_object(call: Call) -> Response:
 
 
 def _read(call: Call, bucket: str, name: str) -> Response:
-    with locks[bucket]:
+    with bucket_lock(call, bucket):
         current = _check_conditions(call, bucket, name, call.params)
         if current is None:
             # Who may not list a bucket does not learn which objects it has.
@@ -175,7 +175,7 @@ def _read(call: Call, bucket: str, name: str) -> Response:
 def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
     if call.cloud.store.get("buckets", bucket) is None:
         raise ApiError(404, "notFound", "The specified bucket does not exist.")
-    with locks[bucket]:
+    with bucket_lock(call, bucket):
         current = _check_conditions(call, bucket, name, call.params, overwriting=overwriting)
         if current is None and not overwriting:
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")

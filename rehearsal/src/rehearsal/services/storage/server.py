@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import re
 import threading
-from collections import defaultdict
 from datetime import UTC, datetime
 
 from werkzeug.wrappers import Response
@@ -18,8 +17,10 @@ from rehearsal.wire.calls import Call
 
 HOST = "storage.googleapis.com"
 
-locks: dict[str, threading.RLock] = defaultdict(threading.RLock)
-"""One for each bucket: preconditions are checked and writes made under it."""
+
+def bucket_lock(call: Call, bucket: str) -> threading.RLock:
+    """Return the bucket's lock: preconditions are checked and writes made under it."""
+    return call.cloud.locks[f"buckets/{bucket}"]
 
 
 def bucket_resource(call: Call) -> str:
