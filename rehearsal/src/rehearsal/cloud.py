@@ -7,21 +7,19 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rehearsal.machine.containers import Containers
 from rehearsal.machine.guests import Guests
 from rehearsal.machine.images import Images
 from rehearsal.machine.metadata.server import MetadataServer
 from rehearsal.machine.network import Network
+from rehearsal.services.functions.revisions import Instance
 from rehearsal.services.iam.identity import Identity
 from rehearsal.settings import Settings
 from rehearsal.store import Store
 from rehearsal.wire.faults import Faults
 from rehearsal.wire.request_log import RequestLog
-
-if TYPE_CHECKING:
-    from rehearsal.services.functions.instances import Instance
 
 LOGGER = logging.getLogger("rehearsal")
 

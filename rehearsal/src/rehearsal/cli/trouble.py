@@ -12,7 +12,7 @@ from typing import Any
 from rehearsal import trouble
 from rehearsal.cli.output import say
 from rehearsal.services.compute import catalogue, limits
-from rehearsal.services.compute.projects import KIND as PROJECTS
+from rehearsal.services.compute.projects import PROJECTS
 from rehearsal.services.iam.policies import DELAYS
 from rehearsal.settings import Settings
 from rehearsal.store import Store
@@ -236,7 +236,7 @@ def _plain(value: Any) -> str:
 
 
 def _project_metadata(store: Store, project: str, value: str | None) -> None:
-    document = store.get(PROJECTS, project) or {"items": []}
+    document = PROJECTS.get(store, project) or {"items": []}
     items = [item for item in document["items"] if item["key"] != "enable-oslogin"]
     document["items"] = items + ([{"key": "enable-oslogin", "value": value}] if value else [])
-    store.put(PROJECTS, project, document)
+    PROJECTS.put(store, project, document)

@@ -9,11 +9,12 @@ from rehearsal.machine.metadata.view import MetadataView
 from rehearsal.services.compute import links, projects, records, validation
 from rehearsal.services.compute.networks import RANGES
 from rehearsal.services.compute.records import Record, Ref
+from rehearsal.store import Documents
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-ATTRIBUTES = "compute.guestAttributes"
+ATTRIBUTES: Documents[dict[str, str]] = Documents("compute.guestAttributes")
 
 
 def register(cloud: Cloud, record: Record) -> None:
@@ -114,21 +115,25 @@ def attributes_enabled(cloud: Cloud, record: Record) -> bool:
     return effective(cloud, record, "enable-guest-attributes").strip().upper() == "TRUE"
 
 
+def _check_enabled(cloud: Cloud, ref: Ref) -> None:
+    record = records.INSTANCES.records.get(cloud.store, ref.key)
+    if record is None or not attributes_enabled(cloud, record):
+        raise PermissionError("Guest attributes endpoint access is disabled.")
+
+
 def put_attribute(cloud: Cloud, ref: Ref, namespace: str, key: str, value: str) -> None:
     """Store an attribute that the guest publishes.
 
     Raises PermissionError unless guest attributes are enabled.
     """
-    record = records.INSTANCES.records.get(cloud.store, ref.key)
-    if record is None or not attributes_enabled(cloud, record):
-        raise PermissionError("Guest attributes endpoint access is disabled.")
+    _check_enabled(cloud, ref)
     entry = {"namespace": namespace, "key": key, "value": value}
-    cloud.store.put(ATTRIBUTES, f"{ref.key}/{namespace}/{key}", entry)
+    ATTRIBUTES.put(cloud.store, f"{ref.key}/{namespace}/{key}", entry)
 
 
 def stored_attributes(cloud: Cloud, ref: Ref) -> list[dict[str, str]]:
     """Return the attributes as `{"namespace", "key", "value"}`, in order."""
-    return [entry for _, entry in cloud.store.list(ATTRIBUTES, f"{ref.key}/")]
+    return [entry for _, entry in ATTRIBUTES.list(cloud.store, f"{ref.key}/")]
 
 
 def guest_attributes(cloud: Cloud, ref: Ref) -> dict[str, dict[str, str]]:
@@ -136,9 +141,7 @@ def guest_attributes(cloud: Cloud, ref: Ref) -> dict[str, dict[str, str]]:
 
     Raises PermissionError unless guest attributes are enabled.
     """
-    record = records.INSTANCES.records.get(cloud.store, ref.key)
-    if record is None or not attributes_enabled(cloud, record):
-        raise PermissionError("Guest attributes endpoint access is disabled.")
+    _check_enabled(cloud, ref)
     nested: dict[str, dict[str, str]] = {}
     for entry in stored_attributes(cloud, ref):
         nested.setdefault(entry["namespace"], {})[entry["key"]] = entry["value"]
@@ -147,5 +150,5 @@ def guest_attributes(cloud: Cloud, ref: Ref) -> dict[str, dict[str, str]]:
 
 def forget_attributes(cloud: Cloud, ref: Ref) -> None:
     """Forget what the guest published."""
-    for key, _ in cloud.store.list(ATTRIBUTES, f"{ref.key}/"):
-        cloud.store.delete(ATTRIBUTES, key)
+    for key, _ in ATTRIBUTES.list(cloud.store, f"{ref.key}/"):
+        ATTRIBUTES.delete(cloud.store, key)

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
 
+def _run(
+    cloud: Cloud, ref: Ref, operation: dict[str, Any], act: operations.Work, *, runs: bool = False
+) -> dict[str, Any]:
+    """Act in the background once no other operation has the instance; `runs`: the guest is to run afterwards."""
+
+    def work(progress: Progress) -> None:
+        records.claim(cloud, ref, operation["name"])
+        try:
+            act(progress)
+        finally:
+            records.release(cloud, ref, operation["name"])
+            if runs:
+                notice_early_end(cloud, ref)
+
+    return operations.run(cloud, operation, work)
+
+
 @mutation("compute.instances.start", "compute.instances.start")
 def start(call: Call) -> dict[str, Any]:
     """Start a stopped VM; on a running one the operation succeeds and changes nothing."""
@@ -38,14 +55,7 @@ def begin_start(cloud: Cloud, ref: Ref, operation_type: str, user: str) -> dict[
         record["busy"] = operation["name"]
         records.save(cloud, record)
 
-    def work(progress: Progress) -> None:
-        try:
-            lifecycle.boot(cloud, ref, progress)
-        finally:
-            records.release(cloud, ref, operation["name"])
-        notice_early_end(cloud, ref)
-
-    return operations.run(cloud, operation, work)
+    return _run(cloud, ref, operation, lambda progress: lifecycle.boot(cloud, ref, progress), runs=True)
 
 
 def notice_early_end(cloud: Cloud, ref: Ref) -> None:
@@ -89,15 +99,11 @@ def begin_stop(cloud: Cloud, ref: Ref, operation_type: str, user: str) -> dict[s
             record["busy"] = operation["name"]
             records.save(cloud, record)
 
-    def work(progress: Progress) -> None:
-        claimed = records.claim(cloud, ref, operation["name"])
-        try:
-            if claimed["resource"]["status"] != "TERMINATED":
-                lifecycle.halt(cloud, ref)
-        finally:
-            records.release(cloud, ref, operation["name"])
+    def halt(_progress: Progress) -> None:
+        if records.load(cloud, ref)["resource"]["status"] != "TERMINATED":
+            lifecycle.halt(cloud, ref)
 
-    return operations.run(cloud, operation, work)
+    return _run(cloud, ref, operation, halt)
 
 
 @mutation("compute.instances.reset", "compute.instances.reset")
@@ -112,14 +118,7 @@ def reset(call: Call) -> dict[str, Any]:
         record["busy"] = operation["name"]
         records.save(cloud, record)
 
-    def work(progress: Progress) -> None:
-        try:
-            lifecycle.reset(cloud, ref)
-        finally:
-            records.release(cloud, ref, operation["name"])
-            notice_early_end(cloud, ref)
-
-    return operations.run(cloud, operation, work)
+    return _run(cloud, ref, operation, lambda _progress: lifecycle.reset(cloud, ref), runs=True)
 
 
 @mutation("compute.instances.delete", "compute.instances.delete")
@@ -145,11 +144,4 @@ def begin_delete(cloud: Cloud, ref: Ref, user: str) -> dict[str, Any]:
                 record["resource"]["status"] = "STOPPING"
         records.save(cloud, record)
 
-    def work(progress: Progress) -> None:
-        records.claim(cloud, ref, operation["name"])
-        try:
-            lifecycle.erase(cloud, ref)
-        finally:
-            records.release(cloud, ref, operation["name"])
-
-    return operations.run(cloud, operation, work)
+    return _run(cloud, ref, operation, lambda _progress: lifecycle.erase(cloud, ref))

@@ -3,31 +3,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rehearsal.services.compute import clock, errors, fingerprints, links, operations, validation
 from rehearsal.services.compute.mutations import mutation
+from rehearsal.store import Documents
 from rehearsal.wire.calls import Call, method
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-KIND = "compute.projects"
+
+class Record(TypedDict, total=False):
+    """What is stored of a project: the items of its common metadata, and when it was first looked at."""
+
+    items: list[dict[str, str]]
+    created: str
+
+
+PROJECTS: Documents[Record] = Documents("compute.projects")
 QUOTAS = {"NETWORKS": 5.0, "FIREWALLS": 100.0, "IMAGES": 100.0, "STATIC_ADDRESSES": 8.0}
 
 
 def common_items(cloud: Cloud, project: str) -> list[dict[str, str]]:
     """Return the items of the common instance metadata."""
-    return list((cloud.store.get(KIND, project) or {}).get("items", []))
+    return list((PROJECTS.get(cloud.store, project) or {}).get("items", []))
 
 
 def _created(cloud: Cloud, project: str) -> str:
     with cloud.store.lock:
-        document = cloud.store.get(KIND, project) or {"items": []}
+        document = PROJECTS.get(cloud.store, project) or {"items": []}
         if "created" not in document:
             document["created"] = clock.timestamp()
-            cloud.store.put(KIND, project, document)
-        return str(document["created"])
+            PROJECTS.put(cloud.store, project, document)
+        return document["created"]
 
 
 def metadata(items: list[dict[str, str]]) -> dict[str, Any]:
@@ -68,8 +77,9 @@ def set_common_instance_metadata(call: Call) -> dict[str, Any]:
         if not fingerprints.same(call.body.get("fingerprint"), fingerprints.of(common_items(call.cloud, call.project))):
             raise errors.condition_not_met("Supplied fingerprint does not match current metadata fingerprint.")
         _created(call.cloud, call.project)
-        document = (call.cloud.store.get(KIND, call.project) or {}) | {"items": items}
-        call.cloud.store.put(KIND, call.project, document)
+        document = PROJECTS.get(call.cloud.store, call.project) or {}
+        document["items"] = items
+        PROJECTS.put(call.cloud.store, call.project, document)
     path = f"projects/{call.project}"
     target = operations.Target(call.project, "global", path, fingerprints.stable_id(path))
     operation = operations.done(call.cloud, target, call.method_id, call.principal)

@@ -4,10 +4,18 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import TypedDict
 
-from rehearsal.store import Store
+from rehearsal.store import Documents, Store
 
-KIND = "functions.addresses"
+
+class Lease(TypedDict):
+    """The container that has an address."""
+
+    owner: str
+
+
+ADDRESSES: Documents[Lease] = Documents("functions.addresses")
 RANGE = ipaddress.ip_network("10.128.8.0/21")
 BUILD_PREFIX = "build-"
 
@@ -15,23 +23,23 @@ BUILD_PREFIX = "build-"
 def take(store: Store, owner: str) -> str:
     """Give `owner` (a container's name) an address that nobody has."""
     with store.lock:
-        taken = {key for key, _ in store.list(KIND)}
+        taken = {key for key, _ in ADDRESSES.list(store)}
         address = next((str(host) for host in RANGE.hosts() if str(host) not in taken), None)
         if address is None:
             raise RuntimeError(f"all addresses of {RANGE} are in use; delete functions that are not needed")
-        store.put(KIND, address, {"owner": owner})
+        ADDRESSES.put(store, address, {"owner": owner})
         return address
 
 
 def release(store: Store, address: str) -> None:
     """Take an address back."""
-    store.delete(KIND, address)
+    ADDRESSES.delete(store, address)
 
 
 def release_builds(store: Store) -> list[str]:
     """Take back what builds held when the control plane was stopped; return the names of their containers."""
-    left = [(address, document["owner"]) for address, document in store.list(KIND)]
+    left = [(address, document["owner"]) for address, document in ADDRESSES.list(store)]
     builds = [(address, owner) for address, owner in left if owner.startswith(BUILD_PREFIX)]
     for address, _ in builds:
-        store.delete(KIND, address)
+        ADDRESSES.delete(store, address)
     return [owner for _, owner in builds]

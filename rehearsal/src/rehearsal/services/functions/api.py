@@ -6,14 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from rehearsal.errors import ApiError
-from rehearsal.services.functions import deploy, operations, records, runtimes
+from rehearsal.services.functions import deploy, operations, records, runtimes, uploads
 from rehearsal.services.functions.names import REGIONS, FunctionName, check_id, check_region, from_key, from_resource
 from rehearsal.services.functions.operations import Operation
 from rehearsal.services.iam.resources import granted, may_act_as, project_of
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method, raw_route
 
-L = "cloudfunctions.projects.locations."
-P = "cloudfunctions.functions."
 # What a deployment goes through; without them Google refuses in the same words.
 NEEDED = ("run.googleapis.com", "cloudbuild.googleapis.com", "artifactregistry.googleapis.com")
 
@@ -36,16 +34,16 @@ def create(call: Call) -> dict[str, Any]:
     function_id = call.params.get("functionId") or call.body.get("name", "").rpartition("/")[2]
     check_id(function_id)
     name = from_resource(call, f"{call.params['parent']}/functions/{function_id}")
-    wanted = records.checked(call, name, call.body)
+    wanted = records.with_defaults(call, name, call.body)
     _check_deployer(call, wanted, name)
     store = call.cloud.store
     with store.lock:
         operation = Operation(store, name, "create", deploy.STAGES)
-        if store.get(records.KIND, name.key) is not None:
+        if records.FUNCTIONS.get(store, name.key) is not None:
             operation.fail(operations.ALREADY_EXISTS, f"Resource '{name.resource}' already exists.")
             return operation.as_resource()
-        begun = records.touched({**wanted, "state": records.DEPLOYING})
-        store.put(records.KIND, name.key, {"resource": begun, "serving": None, "revisions": 0})
+        begun = records.with_update_time({**wanted, "state": records.DEPLOYING})
+        records.FUNCTIONS.put(store, name.key, {"resource": begun, "serving": None, "revisions": 0})
     call.cloud.background(deploy.deploy, call.cloud, name, wanted, operation)
     return operation.as_resource()
 
@@ -60,17 +58,17 @@ def patch(call: Call) -> dict[str, Any]:
     name = from_resource(call, call.params["name"])
     store = call.cloud.store
     with store.lock:
-        record = records.require(call, name)
+        record = records.require(call.cloud, name)
         _check_idle(name, record)
-        merged = records.masked(record["resource"], call.body, call.params.get("updateMask", ""))
+        merged = records.apply_mask(record["resource"], call.body, call.params.get("updateMask", ""))
         source = merged.get("buildConfig", {}).get("source", {}).get("storageSource", {})
         if record["serving"] and source == record["resource"]["buildConfig"]["source"]["storageSource"]:
             merged["buildConfig"]["source"] = {"storageSource": _kept_source(call, name, record)}
-        wanted = records.checked(call, name, merged)
+        wanted = records.with_defaults(call, name, merged)
         _check_deployer(call, wanted, name)
         operation = Operation(store, name, "update", deploy.STAGES)
         record["resource"]["state"] = records.DEPLOYING
-        store.put(records.KIND, name.key, record)
+        records.FUNCTIONS.put(store, name.key, record)
     call.cloud.background(deploy.deploy, call.cloud, name, wanted, operation)
     return operation.as_resource()
 
@@ -78,10 +76,15 @@ def patch(call: Call) -> dict[str, Any]:
 def _kept_source(call: Call, name: FunctionName, record: records.Record) -> dict[str, Any]:
     """Make the deployed archive addressable again, for an update that does not bring a new one."""
     source = record["resource"]["buildConfig"]["sourceProvenance"]["resolvedStorageSource"]
-    document = {"project": name.project, "digest": record["serving"]["source"], "generation": source["generation"]}
-    # An upload without a signature: nobody can write to it.
-    document |= {"signature": "", "expires": 0}
-    call.cloud.store.put("functions.uploads", f"{source['bucket']}/{source['object']}", document)
+    upload: uploads.Upload = {
+        "project": name.project,
+        "digest": record["serving"]["source"] if record["serving"] else "",
+        "generation": source["generation"],
+        # Without a signature nobody can write to it.
+        "signature": "",
+        "expires": 0,
+    }
+    uploads.UPLOADS.put(call.cloud.store, f"{source['bucket']}/{source['object']}", upload)
     return {"bucket": source["bucket"], "object": source["object"]}
 
 
@@ -99,8 +102,7 @@ def _check_idle(name: FunctionName, record: records.Record) -> None:
 @method("cloudfunctions.projects.locations.functions.get", permission="cloudfunctions.functions.get")
 def get(call: Call) -> dict[str, Any]:
     """Return one function."""
-    resource: dict[str, Any] = records.require(call, from_resource(call, call.params["name"]))["resource"]
-    return resource
+    return records.require(call.cloud, from_resource(call, call.params["name"]))["resource"]
 
 
 @method("cloudfunctions.projects.locations.functions.list", permission="cloudfunctions.functions.list")
@@ -112,7 +114,7 @@ def list_functions(call: Call) -> dict[str, Any]:
         check_region(region)
     found = [
         record["resource"]
-        for key, record in call.cloud.store.list(records.KIND, f"{project}/")
+        for key, record in records.FUNCTIONS.list(call.cloud.store, f"{project}/")
         if region in ("-", from_key(key).region)
     ]
     return {"functions": found} if found else {}
@@ -124,10 +126,10 @@ def delete(call: Call) -> dict[str, Any]:
     name = from_resource(call, call.params["name"])
     store = call.cloud.store
     with store.lock:
-        record = records.require(call, name)
+        record = records.require(call.cloud, name)
         _check_idle(name, record)
         record["resource"]["state"] = records.DELETING
-        store.put(records.KIND, name.key, record)
+        records.FUNCTIONS.put(store, name.key, record)
         operation = Operation(store, name, "delete")
     call.cloud.background(deploy.delete, call.cloud, name, operation)
     return operation.as_resource()
@@ -137,7 +139,7 @@ def delete(call: Call) -> dict[str, Any]:
 def get_policy(call: Call) -> dict[str, Any]:
     """Return who may administer the function. Who may call it says the Cloud Run service's policy."""
     name = from_resource(call, call.params["resource"])
-    records.require(call, name)
+    records.require(call.cloud, name)
     return call.cloud.identity.get_policy(name.resource)
 
 
@@ -145,7 +147,7 @@ def get_policy(call: Call) -> dict[str, Any]:
 def set_policy(call: Call) -> dict[str, Any]:
     """Replace the function's policy."""
     name = from_resource(call, call.params["resource"])
-    records.require(call, name)
+    records.require(call.cloud, name)
     return call.cloud.identity.set_policy(name.resource, call.body.get("policy", {}))
 
 
@@ -166,7 +168,10 @@ def list_runtimes(call: Call) -> dict[str, Any]:
 @method("cloudfunctions.projects.locations.list", permission="cloudfunctions.locations.list")
 def list_locations(call: Call) -> dict[str, Any]:
     """Return the regions in which functions can be deployed."""
-    project = call.cloud.identity.require_project(call.project)["projectId"]
+    return _locations(call.cloud.identity.require_project(call.project)["projectId"])
+
+
+def _locations(project: str) -> dict[str, Any]:
     return {"locations": [{"name": f"projects/{project}/locations/{r}", "locationId": r} for r in REGIONS]}
 
 
@@ -182,8 +187,7 @@ def list_locations(call: Call) -> dict[str, Any]:
 )
 def list_first_generation_locations(call: Call) -> dict[str, Any]:
     """Return the regions again: both generations have the same."""
-    project = _project_of_match(call, "cloudfunctions.locations.list")
-    return {"locations": [{"name": f"projects/{project}/locations/{r}", "locationId": r} for r in REGIONS]}
+    return _locations(_project_of_match(call, "cloudfunctions.locations.list"))
 
 
 @raw_route(
@@ -195,7 +199,7 @@ def list_first_generation_locations(call: Call) -> dict[str, Any]:
 )
 def list_first_generation(call: Call) -> dict[str, Any]:
     """Return no function: there are none of the first generation."""
-    _project_of_match(call, P + "list")
+    _project_of_match(call, "cloudfunctions.functions.list")
     return {}
 
 

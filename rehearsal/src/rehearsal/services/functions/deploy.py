@@ -19,9 +19,10 @@ from rehearsal.machine.images import ImageError
 from rehearsal.machine.network import NetworkError
 from rehearsal.services.functions import addresses, build, instances, names, operations, records, uploads
 from rehearsal.services.functions.build import BuildError, Built
-from rehearsal.services.functions.instances import Revision, StartError
+from rehearsal.services.functions.instances import StartError
 from rehearsal.services.functions.names import FunctionName
 from rehearsal.services.functions.operations import Operation
+from rehearsal.services.functions.revisions import Revision
 from rehearsal.services.functions.uploads import SourceError
 from rehearsal.services.iam.accounts import timestamp
 
@@ -60,8 +61,8 @@ def deploy(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: 
 
 
 def _deploy(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: Operation) -> None:
-    record = cloud.store.get(records.KIND, name.key) or {}
-    before: Revision | None = record.get("serving")
+    record = records.require(cloud, name)
+    before = record["serving"]
     built, generation = _build(cloud, name, wanted, operation)
     revision = _revision(cloud, name, wanted, built, record["revisions"] + 1)
     operation.stage("SERVICE", "IN_PROGRESS", "Creating or updating service", resource=name.service)
@@ -181,38 +182,39 @@ def _finish(
     config["sourceProvenance"] = {"resolvedStorageSource": stored}
     wanted["serviceConfig"]["revision"] = revision["name"]
     with cloud.store.lock:
-        record = cloud.store.get(records.KIND, name.key) or {}
-        wanted["createTime"] = record.get("resource", {}).get("createTime") or timestamp()
+        record = records.require(cloud, name)
+        wanted["createTime"] = record["resource"].get("createTime") or timestamp()
         wanted["state"] = records.ACTIVE
         wanted.pop("stateMessages", None)
-        record |= {"resource": records.touched(wanted), "serving": revision, "revisions": record["revisions"] + 1}
-        cloud.store.put(records.KIND, name.key, record)
+        record = {
+            "resource": records.with_update_time(wanted),
+            "serving": revision,
+            "revisions": record["revisions"] + 1,
+        }
+        records.FUNCTIONS.put(cloud.store, name.key, record)
     operation.succeed(record["resource"])
 
 
 def _failed(cloud: Cloud, name: FunctionName, operation: Operation, code: int, message: str) -> None:
     """Leave the function as it served before, or FAILED if it never did."""
     with cloud.store.lock:
-        record = cloud.store.get(records.KIND, name.key)
+        record = records.FUNCTIONS.get(cloud.store, name.key)
         if record is not None:
-            serving = record.get("serving") is not None
-            resource = record["resource"]
-            resource["state"] = records.ACTIVE if serving else records.FAILED
-            resource["stateMessages"] = records.failed_message(message, "WARNING" if serving else "ERROR")
+            records.mark_failed(record, message)
             record["revisions"] += 1
-            cloud.store.put(records.KIND, name.key, record)
+            records.FUNCTIONS.put(cloud.store, name.key, record)
     operation.fail(code, message)
 
 
 def delete(cloud: Cloud, name: FunctionName, operation: Operation) -> None:
     """Remove the function with everything that ran for it; runs in the background."""
     try:
-        record = cloud.store.get(records.KIND, name.key) or {}
-        if record.get("serving"):
+        record = records.FUNCTIONS.get(cloud.store, name.key)
+        if record and record["serving"]:
             instances.remove(cloud, record["serving"])
         cloud.identity.delete_policy(name.service)
         cloud.identity.delete_policy(name.resource)
-        cloud.store.delete(records.KIND, name.key)
+        records.FUNCTIONS.delete(cloud.store, name.key)
     except Exception as error:
         LOGGER.exception("deleting %s", name.resource)
         _failed(cloud, name, operation, operations.INTERNAL, f"Internal error while deleting: {error}")

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running instances of functions: one container a revision, with its memory limit, its address and its identity.
-
-A revision is a JSON document: `name`, `container`, `address`, `source`, `environment` (digests), `image`, `runtime`,
-`target`, `memory` (bytes), `timeout` (seconds), `concurrency` (requests at once), `variables`, `account` (e-mail),
-`function` (store key).
-"""
+"""Running instances of functions: one container a revision, with its memory limit, its address and its identity."""
 
 from __future__ import annotations
 
@@ -13,15 +8,15 @@ import logging
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rehearsal.machine.containers import ContainerError
 from rehearsal.machine.metadata.view import MetadataView
 from rehearsal.services.functions import addresses
 from rehearsal.services.functions.build import ENVIRONMENT, WORKSPACE, environment_folder, source_folder
 from rehearsal.services.functions.names import from_key
+from rehearsal.services.functions.revisions import Instance, Revision
 from rehearsal.services.iam.identity import CLOUD_PLATFORM
 
 if TYPE_CHECKING:
@@ -38,21 +33,9 @@ RESTART_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 TAIL_LINES = 20
 TAIL_BYTES = 4000
 
-Revision = dict[str, Any]
-
 
 class StartError(Exception):
     """A revision that did not become ready; the message has the last lines of its log."""
-
-
-@dataclass
-class Instance:
-    """A container that should run. `ready` is set while it answers on its port; `ended` ends its supervision."""
-
-    revision: Revision
-    slots: threading.BoundedSemaphore
-    ready: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
 
 
 def start(cloud: Cloud, revision: Revision) -> None:

@@ -15,8 +15,9 @@ from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError
 from rehearsal.services.functions import instances, records
-from rehearsal.services.functions.instances import PORT, Instance
+from rehearsal.services.functions.instances import PORT
 from rehearsal.services.functions.names import FunctionName, from_key
+from rehearsal.services.functions.revisions import Instance, Revision
 from rehearsal.services.iam.identity import GCLOUD_CLIENT_ID, Caller
 from rehearsal.wire import proxy
 from rehearsal.wire.calls import PUBLIC, Call, raw_route
@@ -47,7 +48,7 @@ def find(call: Call) -> tuple[FunctionName, records.Record, str] | None:
     """
     path, _, query = call.target.partition("?")
     older = call.host.endswith(".cloudfunctions.net")
-    for key, record in call.cloud.store.list(records.KIND):
+    for key, record in records.FUNCTIONS.list(call.cloud.store):
         name = from_key(key)
         address = name.url if older else name.uri(call.cloud.identity.project_number(name.project))
         host, _, prefix = address.removeprefix("https://").partition("/")
@@ -122,7 +123,7 @@ def _audiences(resource: dict[str, Any]) -> set[str]:
 # The call itself
 
 
-def _answered(call: Call, revision: instances.Revision, target: str) -> Response:
+def _answered(call: Call, revision: Revision, target: str) -> Response:
     found = call.cloud.function_instances.get(revision["container"])
     if found is None or not found.ready.wait(COLD_START_SECONDS):
         return Response("Service Unavailable", 503, content_type="text/plain")

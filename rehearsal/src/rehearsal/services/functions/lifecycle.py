@@ -10,8 +10,6 @@ from rehearsal.services.functions import addresses, instances, operations, recor
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-INTERRUPTED = "The deployment was interrupted: the rehearsal was stopped while it ran. Deploy again."
-
 
 def start_functions(cloud: Cloud) -> None:
     """End what was interrupted, and start every function that served."""
@@ -19,15 +17,15 @@ def start_functions(cloud: Cloud) -> None:
     for container in addresses.release_builds(cloud.store):
         cloud.containers.remove(container)
         cloud.network.detach(container)
-    for key, record in cloud.store.list(records.KIND):
-        resource, serving = record["resource"], record["serving"]
-        if resource["state"] in records.IN_PROGRESS:
-            resource["state"] = records.ACTIVE if serving else records.FAILED
-            resource["stateMessages"] = records.failed_message(INTERRUPTED, "WARNING" if serving else "ERROR")
-            cloud.store.put(records.KIND, key, record)
-    kept = [record["serving"] for _, record in cloud.store.list(records.KIND) if record["serving"]]
+    kept = []
+    for key, record in records.FUNCTIONS.list(cloud.store):
+        if record["resource"]["state"] in records.IN_PROGRESS:
+            records.mark_failed(record, operations.INTERRUPTED)
+            records.FUNCTIONS.put(cloud.store, key, record)
+        if record["serving"]:
+            kept.append(record["serving"])
     known = {revision["address"] for revision in kept}
-    for address, _ in cloud.store.list(addresses.KIND):
+    for address, _ in addresses.ADDRESSES.list(cloud.store):
         if address not in known:
             addresses.release(cloud.store, address)
     for revision in kept:
@@ -36,6 +34,6 @@ def start_functions(cloud: Cloud) -> None:
 
 def stop_functions(cloud: Cloud) -> None:
     """End every instance; the functions themselves stay."""
-    for _, record in cloud.store.list(records.KIND):
+    for _, record in records.FUNCTIONS.list(cloud.store):
         if record["serving"]:
             instances.suspend(cloud, record["serving"])

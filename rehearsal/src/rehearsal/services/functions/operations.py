@@ -10,10 +10,11 @@ from typing import Any
 from rehearsal.errors import ApiError
 from rehearsal.services.functions.names import FunctionName
 from rehearsal.services.iam.accounts import timestamp
-from rehearsal.store import Store
+from rehearsal.store import Documents, Store
 from rehearsal.wire.calls import Call, method
 
-KIND = "functions.operations"
+OPERATIONS: Documents[dict[str, Any]] = Documents("functions.operations")
+INTERRUPTED = "The deployment was interrupted: the rehearsal was stopped while it ran. Deploy again."
 TYPE = "type.googleapis.com/google.cloud.functions.v2."
 EMPTY = "type.googleapis.com/google.protobuf.Empty"
 # google.rpc.Code
@@ -67,7 +68,7 @@ class Operation:
 
     def as_resource(self) -> dict[str, Any]:
         """Return the operation as the API shows it."""
-        return self._store.get(KIND, self.name) or self._document
+        return OPERATIONS.get(self._store, self.name) or self._document
 
     def _end(self) -> None:
         self._document["done"] = True
@@ -75,22 +76,21 @@ class Operation:
         self._put()
 
     def _put(self) -> None:
-        self._store.put(KIND, self.name, self._document)
+        OPERATIONS.put(self._store, self.name, self._document)
 
 
 def end_interrupted(store: Store) -> None:
     """Fail the operations that a stop of the control plane cut off."""
-    for name, document in store.list(KIND):
+    for name, document in OPERATIONS.list(store):
         if not document["done"]:
-            message = "The deployment was interrupted: the rehearsal was stopped while it ran. Deploy again."
-            document |= {"done": True, "error": {"code": UNAVAILABLE, "message": message}}
-            store.put(KIND, name, document)
+            document |= {"done": True, "error": {"code": UNAVAILABLE, "message": INTERRUPTED}}
+            OPERATIONS.put(store, name, document)
 
 
 @method("cloudfunctions.projects.locations.operations.get", permission="cloudfunctions.operations.get")
 def get(call: Call) -> dict[str, Any]:
     """Return one operation."""
-    found = call.cloud.store.get(KIND, call.params["name"])
+    found = OPERATIONS.get(call.cloud.store, call.params["name"])
     if found is None:
         raise ApiError(404, "notFound", f"Operation {call.params['name']} was not found.")
     return found
@@ -99,6 +99,6 @@ def get(call: Call) -> dict[str, Any]:
 @method("cloudfunctions.projects.locations.operations.list", permission="cloudfunctions.operations.list")
 def list_operations(call: Call) -> dict[str, Any]:
     """Return the operations of a location, the newest first, on one page."""
-    found = [document for _, document in call.cloud.store.list(KIND, call.params["name"] + "/operations/")]
+    found = [document for _, document in OPERATIONS.list(call.cloud.store, call.params["name"] + "/operations/")]
     found.sort(key=lambda document: document["metadata"]["createTime"], reverse=True)
     return {"operations": found} if found else {}

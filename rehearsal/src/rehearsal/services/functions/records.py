@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The function as it is stored and as the API shows it.
-
-Store kind `functions`, key `PROJECT/REGION/ID`: `resource` is the function as the API returns it, `serving` the
-revision that answers requests (see `instances`) or None, `revisions` how many there have been.
-"""
+"""The function as it is stored and as the API shows it."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rehearsal.errors import ApiError
 from rehearsal.services.functions import names, runtimes
 from rehearsal.services.functions.names import FunctionName
+from rehearsal.services.functions.revisions import Revision
 from rehearsal.services.iam.accounts import timestamp
+from rehearsal.store import Documents
 from rehearsal.wire.calls import Call
 
-KIND = "functions"
+if TYPE_CHECKING:
+    from rehearsal.cloud import Cloud
+
 ACTIVE, FAILED, DEPLOYING, DELETING = "ACTIVE", "FAILED", "DEPLOYING", "DELETING"
 IN_PROGRESS = (DEPLOYING, DELETING)
 OUTPUT_ONLY = ("name", "state", "stateMessages", "updateTime", "createTime", "url", "environment", "satisfiesPzs")
@@ -33,17 +33,26 @@ NOT_REHEARSED = {
 }
 MAX_TIMEOUT, MAX_INSTANCES, MAX_CONCURRENCY = 3600, 1000, 1000
 
-Record = dict[str, Any]
+
+class Record(TypedDict):
+    """A stored function: as the API returns it, the revision that answers requests, and how many there have been."""
+
+    resource: dict[str, Any]
+    serving: Revision | None
+    revisions: int
 
 
-def bad(message: str) -> ApiError:
+FUNCTIONS: Documents[Record] = Documents("functions")
+
+
+def bad_request(message: str) -> ApiError:
     """Return a 400 with this message."""
     return ApiError(400, "badRequest", message)
 
 
-def require(call: Call, name: FunctionName) -> Record:
+def require(cloud: Cloud, name: FunctionName) -> Record:
     """Return the record; ApiError 404 when there is no such function."""
-    found = call.cloud.store.get(KIND, name.key)
+    found = FUNCTIONS.get(cloud.store, name.key)
     if found is None:
         raise ApiError(404, "notFound", f"Resource '{name.resource}' was not found")
     return found
@@ -54,7 +63,7 @@ def snake_to_camel(path: str) -> str:
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), path)
 
 
-def masked(current: dict[str, Any], wanted: dict[str, Any], mask: str) -> dict[str, Any]:
+def apply_mask(current: dict[str, Any], wanted: dict[str, Any], mask: str) -> dict[str, Any]:
     """Return `current` with the fields of `mask` taken from `wanted`; an empty mask names every field that was sent.
 
     A field that the mask names and `wanted` does not have is cleared. ApiError 400 for a field that cannot change.
@@ -66,7 +75,7 @@ def masked(current: dict[str, Any], wanted: dict[str, Any], mask: str) -> dict[s
     for path in paths:
         top, *rest = path.split(".")
         if top in OUTPUT_ONLY and top != "environment":
-            raise bad(f"Invalid update mask: '{path}' cannot be changed.")
+            raise bad_request(f"Invalid update mask: '{path}' cannot be changed.")
         target, source = result, wanted
         for step in [top, *rest][:-1]:
             target, source = target.setdefault(step, {}), source.get(step) or {}
@@ -78,26 +87,26 @@ def masked(current: dict[str, Any], wanted: dict[str, Any], mask: str) -> dict[s
     return result
 
 
-def checked(call: Call, name: FunctionName, wanted: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(call: Call, name: FunctionName, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the resource with defaults filled in; ApiError 400 in one sentence for whatever cannot be deployed."""
     resource = {field: value for field, value in wanted.items() if field not in OUTPUT_ONLY}
     if wanted.get("environment") not in (None, "GEN_2", "ENVIRONMENT_UNSPECIFIED"):
-        raise bad(f"environment {wanted['environment']} is not supported; only GEN_2 functions are.")
+        raise bad_request(f"environment {wanted['environment']} is not supported; only GEN_2 functions are.")
     if resource.get("eventTrigger"):
-        raise bad("event triggers are not supported here; deploy an HTTP function (no eventTrigger).")
+        raise bad_request("event triggers are not supported here; deploy an HTTP function (no eventTrigger).")
     _check_labels(resource.get("labels", {}))
     build, service = dict(resource.get("buildConfig") or {}), dict(resource.get("serviceConfig") or {})
     for part, fields in ((build, NOT_REHEARSED["build"]), (service, NOT_REHEARSED["service"])):
         for field in fields:
             if part.get(field):
-                raise bad(f"{field} is not supported here; deploy without it.")
+                raise bad_request(f"{field} is not supported here; deploy without it.")
     if not build.get("runtime"):
-        raise bad("build_config.runtime is required.")
+        raise bad_request("build_config.runtime is required.")
     runtimes.check(build["runtime"])
     if not build.get("entryPoint"):
-        raise bad("build_config.entry_point is required.")
+        raise bad_request("build_config.entry_point is required.")
     if not build.get("source", {}).get("storageSource", {}).get("bucket"):
-        raise bad("build_config.source.storage_source is required; other sources are not supported here.")
+        raise bad_request("build_config.source.storage_source is required; other sources are not supported here.")
     build.setdefault("dockerRegistry", "ARTIFACT_REGISTRY")
     number = call.cloud.identity.project_number(name.project)
     repository = f"projects/{name.project}/locations/{name.region}/repositories/gcf-artifacts"
@@ -105,12 +114,12 @@ def checked(call: Call, name: FunctionName, wanted: dict[str, Any]) -> dict[str,
     compute = call.cloud.identity.default_compute_account(name.project)
     build.setdefault("serviceAccount", f"projects/{name.project}/serviceAccounts/{compute}")
     resource["buildConfig"] = build
-    resource["serviceConfig"] = _checked_service(call, service, compute)
+    resource["serviceConfig"] = _service_with_defaults(call, service, compute)
     resource["serviceConfig"] |= {"service": name.service, "uri": name.uri(number)}
     return resource | {"name": name.resource, "environment": "GEN_2", "url": name.url}
 
 
-def _checked_service(call: Call, service: dict[str, Any], default_account: str) -> dict[str, Any]:
+def _service_with_defaults(call: Call, service: dict[str, Any], default_account: str) -> dict[str, Any]:
     service["availableMemory"] = service.get("availableMemory") or "256M"
     memory = names.memory_bytes(service["availableMemory"])
     service["availableCpu"] = service.get("availableCpu") or names.default_cpu(memory)
@@ -122,20 +131,20 @@ def _checked_service(call: Call, service: dict[str, Any], default_account: str) 
     ):
         value = int(service.get(field) or default)
         if not lowest <= value <= highest:
-            raise bad(f"Invalid value for {field}: {value}. It must be between {lowest} and {highest}.")
+            raise bad_request(f"Invalid value for {field}: {value}. It must be between {lowest} and {highest}.")
         service[field] = value
     if service["minInstanceCount"] > service["maxInstanceCount"]:
-        raise bad("minInstanceCount must not be larger than maxInstanceCount.")
+        raise bad_request("minInstanceCount must not be larger than maxInstanceCount.")
     try:
         cpu = float(service["availableCpu"])
     except ValueError:
-        raise bad(f"Invalid value for available_cpu: '{service['availableCpu']}'.") from None
+        raise bad_request(f"Invalid value for available_cpu: '{service['availableCpu']}'.") from None
     if cpu < 1 and service["maxInstanceRequestConcurrency"] > 1:
-        raise bad("Total cpu < 1 is not supported with concurrency > 1.")
+        raise bad_request("Total cpu < 1 is not supported with concurrency > 1.")
     _check_variables(service.get("environmentVariables", {}))
     email = service.get("serviceAccountEmail") or default_account
     if call.cloud.identity.accounts.find(email) is None:
-        raise bad(f"Service account projects/-/serviceAccounts/{email} was not found.")
+        raise bad_request(f"Service account projects/-/serviceAccounts/{email} was not found.")
     service["serviceAccountEmail"] = email
     service.setdefault("ingressSettings", "ALLOW_ALL")
     service["allTrafficOnLatestRevision"] = True
@@ -145,7 +154,7 @@ def _checked_service(call: Call, service: dict[str, Any], default_account: str) 
 def _check_labels(labels: dict[str, str]) -> None:
     for key, value in labels.items():
         if not LABEL_KEY.fullmatch(key) or not LABEL_VALUE.fullmatch(value):
-            raise bad(
+            raise bad_request(
                 f"Invalid label {key}={value}: keys and values are at most 63 lower-case letters, digits, hyphens and "
                 "underscores, and a key begins with a letter."
             )
@@ -154,16 +163,19 @@ def _check_labels(labels: dict[str, str]) -> None:
 def _check_variables(variables: dict[str, str]) -> None:
     for key in variables:
         if key in RESERVED or key.startswith("X_GOOGLE_"):
-            raise bad(f"The environment variable {key} is reserved and cannot be set.")
+            raise bad_request(f"The environment variable {key} is reserved and cannot be set.")
         if not VARIABLE.fullmatch(key):
-            raise bad(f"The environment variable name '{key}' is not valid.")
+            raise bad_request(f"The environment variable name '{key}' is not valid.")
 
 
-def failed_message(text: str, severity: str = "ERROR") -> list[dict[str, str]]:
-    """Return stateMessages for a deployment that failed."""
-    return [{"severity": severity, "type": "DeploymentFailure", "message": text}]
+def mark_failed(record: Record, text: str) -> None:
+    """Say that a deployment failed: the function stays as it served before, or is FAILED if it never did."""
+    serving = record["serving"] is not None
+    record["resource"]["state"] = ACTIVE if serving else FAILED
+    severity = "WARNING" if serving else "ERROR"
+    record["resource"]["stateMessages"] = [{"severity": severity, "type": "DeploymentFailure", "message": text}]
 
 
-def touched(resource: dict[str, Any]) -> dict[str, Any]:
+def with_update_time(resource: dict[str, Any]) -> dict[str, Any]:
     """Return the resource with its update time set to now."""
     return resource | {"updateTime": timestamp()}

@@ -11,20 +11,35 @@ import http.client
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from urllib.parse import quote, unquote, urlencode
 
 from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError
 from rehearsal.services.functions.names import check_region, from_resource
+from rehearsal.services.functions.records import FUNCTIONS
 from rehearsal.services.iam import refusals
+from rehearsal.services.storage.server import BUCKETS
+from rehearsal.store import Documents
 from rehearsal.wire.calls import PUBLIC, Call, method, raw_route
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-UPLOADS = "functions.uploads"
+
+class Upload(TypedDict):
+    """What a signed URL gives access to, until `expires` (seconds since the epoch); `digest` is the archive's SHA-256."""
+
+    signature: str
+    expires: int
+    project: str
+    digest: NotRequired[str]
+    generation: NotRequired[str]
+
+
+UPLOADS: Documents[Upload] = Documents("functions.uploads")
+DOWNLOADS: Documents[Upload] = Documents("functions.downloads")
 HOST = r"storage\.googleapis\.com"
 UPLOAD_BUCKET = r"gcf-v2-uploads-\d+-[a-z0-9-]+"
 SOURCE_BUCKET = r"gcf-v2-sources-\d+-[a-z0-9-]+"
@@ -70,18 +85,22 @@ def generate_upload_url(call: Call) -> dict[str, Any]:
     check_region(region)
     project = call.cloud.identity.require_project(call.project)
     bucket, name = f"gcf-v2-uploads-{project['projectNumber']}-{region}", f"{secrets.token_hex(16)}.zip"
-    expires, signature = int(time.time()) + VALID_SECONDS, secrets.token_urlsafe(96)
-    document = {"signature": signature, "expires": expires, "project": project["projectId"]}
-    call.cloud.store.put(UPLOADS, f"{bucket}/{name}", document)
+    permit = _permit(project["projectId"])
+    UPLOADS.put(call.cloud.store, f"{bucket}/{name}", permit)
     return {
-        "uploadUrl": _signed(project["projectNumber"], bucket, name, expires, signature),
+        "uploadUrl": _signed(project["projectNumber"], bucket, name, permit),
         "storageSource": {"bucket": bucket, "object": name},
     }
 
 
-def _signed(number: str, bucket: str, name: str, expires: int, signature: str) -> str:
+def _permit(project: str) -> Upload:
+    expires = int(time.time()) + VALID_SECONDS
+    return {"signature": secrets.token_urlsafe(96), "expires": expires, "project": project}
+
+
+def _signed(number: str, bucket: str, name: str, permit: Upload) -> str:
     agent = f"service-{number}@gcf-admin-robot.iam.gserviceaccount.com"
-    query = urlencode({"GoogleAccessId": agent, "Expires": str(expires), "Signature": signature})
+    query = urlencode({"GoogleAccessId": agent, "Expires": permit["expires"], "Signature": permit["signature"]})
     return f"https://storage.googleapis.com/{bucket}/{quote(name)}?{query}"
 
 
@@ -89,7 +108,7 @@ def _refused(status: int, code: str, message: str) -> Response:
     return Response(DENIED.format(code=code, message=message), status, content_type="application/xml; charset=UTF-8")
 
 
-def _signature_holds(call: Call, document: dict[str, Any] | None) -> bool:
+def _signature_holds(call: Call, document: Upload | None) -> bool:
     if document is None:
         return False
     given = call.request.args.get("Signature", "")
@@ -107,15 +126,15 @@ def upload(call: Call) -> Response:
     """Take an archive; the URL's signature is the permission, and covers the content type."""
     assert call.match is not None  # noqa: S101 - a raw route always has one
     key = f"{call.match['bucket']}/{unquote(call.match['object'])}"
-    document = call.cloud.store.get(UPLOADS, key)
+    document = UPLOADS.get(call.cloud.store, key)
     if document is None or not _signature_holds(call, document) or call.request.mimetype != ZIP:
         message = "The request signature we calculated does not match the signature you provided, or it has expired."
         return _refused(403, "SignatureDoesNotMatch", message)
     data = call.request.get_data()
     if len(data) > MAX_ARCHIVE_BYTES:
         return _refused(400, "EntityTooLarge", f"The archive has {len(data)} bytes; {MAX_ARCHIVE_BYTES} are allowed.")
-    document |= {"digest": _keep(call.cloud, data), "generation": str(time.time_ns() // 1000)}
-    call.cloud.store.put(UPLOADS, key, document)
+    document["digest"], document["generation"] = _keep(call.cloud, data), str(time.time_ns() // 1000)
+    UPLOADS.put(call.cloud.store, key, document)
     return Response(status=200, headers={"x-goog-generation": document["generation"]})
 
 
@@ -126,15 +145,15 @@ def upload(call: Call) -> Response:
 def generate_download_url(call: Call) -> dict[str, Any]:
     """Return a URL under which the deployed source can be fetched for half an hour."""
     name = from_resource(call, call.params["name"])
-    found = call.cloud.store.get("functions", name.key)
-    if found is None or not found.get("serving"):
+    found = FUNCTIONS.get(call.cloud.store, name.key)
+    if found is None or not found["serving"]:
         raise ApiError(404, "notFound", f"Resource '{name.resource}' was not found")
     source = found["resource"]["buildConfig"]["source"]["storageSource"]
-    expires, signature = int(time.time()) + VALID_SECONDS, secrets.token_urlsafe(96)
-    document = {"signature": signature, "expires": expires, "digest": found["serving"]["source"]}
-    call.cloud.store.put("functions.downloads", f"{source['bucket']}/{source['object']}", document)
+    permit = _permit(name.project)
+    permit["digest"] = found["serving"]["source"]
+    DOWNLOADS.put(call.cloud.store, f"{source['bucket']}/{source['object']}", permit)
     number = call.cloud.identity.project_number(name.project)
-    return {"downloadUrl": _signed(number, source["bucket"], source["object"], expires, signature)}
+    return {"downloadUrl": _signed(number, source["bucket"], source["object"], permit)}
 
 
 @raw_route(
@@ -144,7 +163,7 @@ def download(call: Call) -> Response:
     """Hand out a deployed archive; the URL's signature is the permission."""
     assert call.match is not None  # noqa: S101 - a raw route always has one
     key = f"{call.match['bucket']}/{unquote(call.match['object'])}"
-    document = call.cloud.store.get("functions.downloads", key)
+    document = DOWNLOADS.get(call.cloud.store, key)
     if document is None or not _signature_holds(call, document):
         return _refused(403, "SignatureDoesNotMatch", "The URL's signature does not match, or it has expired.")
     return Response(archive(call.cloud, document["digest"]).read_bytes(), content_type=ZIP)
@@ -156,7 +175,7 @@ def resolve(cloud: Cloud, project: str, source: dict[str, Any]) -> tuple[str, st
     Raises SourceError when there is none, or when Google's functions agent may not read it.
     """
     bucket, name = source.get("bucket", ""), source.get("object", "")
-    document = cloud.store.get(UPLOADS, f"{bucket}/{name}")
+    document = UPLOADS.get(cloud.store, f"{bucket}/{name}")
     if document is not None and document["project"] == project:
         if "digest" not in document:
             raise SourceError(f"nothing was uploaded to gs://{bucket}/{name}; PUT the archive to the upload URL first")
@@ -165,7 +184,7 @@ def resolve(cloud: Cloud, project: str, source: dict[str, Any]) -> tuple[str, st
 
 
 def _from_bucket(cloud: Cloud, project: str, bucket: str, name: str, generation: str) -> tuple[str, str]:
-    owner = cloud.store.get("buckets", bucket)
+    owner = BUCKETS.get(cloud.store, bucket)
     agent = f"service-{cloud.identity.project_number(project)}@gcf-admin-robot.iam.gserviceaccount.com"
     if owner is None:
         raise SourceError(f"the bucket {bucket} of the source gs://{bucket}/{name} does not exist")

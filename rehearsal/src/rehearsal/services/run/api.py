@@ -13,29 +13,35 @@ from rehearsal.errors import ApiError
 from rehearsal.services.functions import records
 from rehearsal.services.functions.instances import PORT
 from rehearsal.services.functions.names import FunctionName, check_region, from_key, from_resource
+from rehearsal.services.functions.revisions import Revision
 from rehearsal.services.iam.resources import api_version, granted
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
-S = "run.projects.locations.services."
-P = "run.services."
+# A function that serves, and the revision that does.
+Running = tuple[records.Record, Revision]
 
 
-def _require(call: Call, name: FunctionName) -> records.Record:
-    found = call.cloud.store.get(records.KIND, name.key)
+def _require(call: Call, name: FunctionName) -> Running:
+    found = records.FUNCTIONS.get(call.cloud.store, name.key)
     if found is None or found["serving"] is None:
         message = (
             f"Resource '{name.id}' of kind 'SERVICE' in region '{name.region}' in project '{name.project}' "
             "does not exist."
         )
         raise ApiError(404, "notFound", message)
-    return found
+    return found, found["serving"]
 
 
-def _named(call: Call, field: str, permission: str) -> tuple[FunctionName, records.Record]:
+def _named(call: Call, field: str, permission: str) -> tuple[FunctionName, Running]:
     """Return the service once the caller is known to hold `permission` on it."""
     name = from_resource(call, call.params[field])
     call.cloud.identity.authorize(call.principal, permission, name.project, name.service)
     return name, _require(call, name)
+
+
+def _running(call: Call, project: str) -> list[tuple[FunctionName, Running]]:
+    found = records.FUNCTIONS.list(call.cloud.store, f"{project}/")
+    return [(from_key(key), (record, record["serving"])) for key, record in found if record["serving"]]
 
 
 def _uid(name: FunctionName) -> str:
@@ -46,8 +52,9 @@ def _labels(resource: dict[str, Any]) -> dict[str, str]:
     return {**resource.get("labels", {}), "goog-managed-by": "cloudfunctions"}
 
 
-def _knative(call: Call, name: FunctionName, record: records.Record) -> dict[str, Any]:
-    resource, revision = record["resource"], record["serving"]
+def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
+    record, revision = running
+    resource = record["resource"]
     number = call.cloud.identity.project_number(name.project)
     service = resource["serviceConfig"]
     ready = {"status": "True", "lastTransitionTime": resource["updateTime"]}
@@ -71,14 +78,7 @@ def _knative(call: Call, name: FunctionName, record: records.Record) -> dict[str
                     "containerConcurrency": service["maxInstanceRequestConcurrency"],
                     "timeoutSeconds": service["timeoutSeconds"],
                     "serviceAccountName": service["serviceAccountEmail"],
-                    "containers": [
-                        {
-                            "image": _image(name),
-                            "ports": [{"name": "http1", "containerPort": PORT}],
-                            "env": _environment(service),
-                            "resources": {"limits": _limits(service)},
-                        }
-                    ],
+                    "containers": _containers(name, service),
                 },
             },
             "traffic": [{"percent": 100, "latestRevision": True}],
@@ -95,8 +95,9 @@ def _knative(call: Call, name: FunctionName, record: records.Record) -> dict[str
     }
 
 
-def _service(call: Call, name: FunctionName, record: records.Record) -> dict[str, Any]:
-    resource, revision = record["resource"], record["serving"]
+def _service(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
+    record, revision = running
+    resource = record["resource"]
     service = resource["serviceConfig"]
     revision_name = f"{name.service}/revisions/{revision['name']}"
     return {
@@ -117,14 +118,7 @@ def _service(call: Call, name: FunctionName, record: records.Record) -> dict[str
             "timeout": f"{service['timeoutSeconds']}s",
             "serviceAccount": service["serviceAccountEmail"],
             "maxInstanceRequestConcurrency": service["maxInstanceRequestConcurrency"],
-            "containers": [
-                {
-                    "image": _image(name),
-                    "ports": [{"name": "http1", "containerPort": PORT}],
-                    "env": _environment(service),
-                    "resources": {"limits": _limits(service)},
-                }
-            ],
+            "containers": _containers(name, service),
         },
         "traffic": [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}],
         "observedGeneration": str(record["revisions"]),
@@ -146,23 +140,27 @@ def _image(name: FunctionName) -> str:
     return f"{repository}/{name.project.replace('-', '--')}__{name.region.replace('-', '--')}__{name.id}:version_1"
 
 
-def _environment(service: dict[str, Any]) -> list[dict[str, str]]:
-    return [{"name": key, "value": value} for key, value in sorted(service.get("environmentVariables", {}).items())]
+def _containers(name: FunctionName, service: dict[str, Any]) -> list[dict[str, Any]]:
+    variables = sorted(service.get("environmentVariables", {}).items())
+    return [
+        {
+            "image": _image(name),
+            "ports": [{"name": "http1", "containerPort": PORT}],
+            "env": [{"name": key, "value": value} for key, value in variables],
+            "resources": {"limits": {"cpu": service["availableCpu"], "memory": service["availableMemory"]}},
+        }
+    ]
 
 
-def _limits(service: dict[str, Any]) -> dict[str, str]:
-    return {"cpu": service["availableCpu"], "memory": service["availableMemory"]}
-
-
-def _written(call: Call, name: FunctionName, record: records.Record) -> dict[str, Any]:
-    return _service(call, name, record) if api_version(call) == "v2" else _knative(call, name, record)
+def _written(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
+    return _service(call, name, running) if api_version(call) == "v2" else _knative(call, name, running)
 
 
 @method("run.projects.locations.services.get", permission=CheckedInside("run.services.get"))
 def get(call: Call) -> dict[str, Any]:
     """Return the service beneath a function."""
-    name, record = _named(call, "name", P + "get")
-    return _written(call, name, record)
+    name, running = _named(call, "name", "run.services.get")
+    return _written(call, name, running)
 
 
 @method("run.projects.locations.services.list", permission=CheckedInside("run.services.list"))
@@ -170,14 +168,10 @@ def list_services(call: Call) -> dict[str, Any]:
     """Return the services of a region, or of all (`-`), on one page."""
     region = call.params["parent"].split("/")[3]
     project = call.cloud.identity.require_project(call.project)["projectId"]
-    call.cloud.identity.authorize(call.principal, P + "list", project)
+    call.cloud.identity.authorize(call.principal, "run.services.list", project)
     if region != "-":
         check_region(region)
-    found = [
-        _written(call, from_key(key), record)
-        for key, record in call.cloud.store.list(records.KIND, f"{project}/")
-        if record["serving"] and region in ("-", from_key(key).region)
-    ]
+    found = [_written(call, name, running) for name, running in _running(call, project) if region in ("-", name.region)]
     if api_version(call) == "v2":
         return {"services": found} if found else {}
     return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": found}
@@ -188,24 +182,24 @@ def get_in_namespace(call: Call) -> dict[str, Any]:
     """Return a service by project alone: the first region that has one of that name."""
     _, namespace, _, service = call.params["name"].split("/")
     project = call.cloud.identity.require_project(namespace)["projectId"]
-    call.cloud.identity.authorize(call.principal, P + "get", project)
-    for key, record in call.cloud.store.list(records.KIND, f"{project}/"):
-        if from_key(key).id == service and record["serving"]:
-            return _knative(call, from_key(key), record)
+    call.cloud.identity.authorize(call.principal, "run.services.get", project)
+    for name, running in _running(call, project):
+        if name.id == service:
+            return _knative(call, name, running)
     raise ApiError(404, "notFound", f"Resource '{service}' of kind 'SERVICE' in project '{project}' does not exist.")
 
 
 @method("run.projects.locations.services.getIamPolicy", permission=CheckedInside("run.services.getIamPolicy"))
 def get_policy(call: Call) -> dict[str, Any]:
     """Return who may call and administer the service."""
-    name, _ = _named(call, "resource", P + "getIamPolicy")
+    name, _ = _named(call, "resource", "run.services.getIamPolicy")
     return call.cloud.identity.get_policy(name.service)
 
 
 @method("run.projects.locations.services.setIamPolicy", permission=CheckedInside("run.services.setIamPolicy"))
 def set_policy(call: Call) -> dict[str, Any]:
     """Replace the service's policy; `allUsers` with roles/run.invoker makes the function public."""
-    name, _ = _named(call, "resource", P + "setIamPolicy")
+    name, _ = _named(call, "resource", "run.services.setIamPolicy")
     return call.cloud.identity.set_policy(name.service, call.body.get("policy", {}))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Buckets: kept here, for the server behind knows little more of them than their names."""
+"""Buckets: kept here, since the storage server knows little more of them than their names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from werkzeug.wrappers import Response
 from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
 from rehearsal.services.storage.server import (
+    BUCKETS,
     ask_server,
     bucket_lock,
     bucket_resource,
-    check_metageneration,
+    check_preconditions,
     etag,
     known_bucket,
     timestamp,
@@ -24,15 +25,8 @@ from rehearsal.services.storage.server import (
 from rehearsal.wire.calls import SIGNED_IN, Call, method
 
 REGIONS = (
-    "US-CENTRAL1",
-    "US-WEST1",
-    "US-EAST1",
-    "US-EAST4",
-    "EUROPE-WEST1",
-    "EUROPE-WEST3",
-    "EUROPE-NORTH1",
-    "ASIA-EAST1",
-)
+    "US-CENTRAL1", "US-WEST1", "US-EAST1", "US-EAST4", "EUROPE-WEST1", "EUROPE-WEST3", "EUROPE-NORTH1", "ASIA-EAST1",
+)  # fmt: skip
 MULTI_REGIONS = ("US", "EU", "ASIA")
 WEEK_SECONDS = "604800"
 FOREIGN_BUCKET = "taken-by-another-project"
@@ -49,7 +43,7 @@ def insert_bucket(call: Call) -> Body:
     if location not in REGIONS + MULTI_REGIONS:
         raise ApiError(400, "invalid", "The specified location constraint is not valid.")
     with call.cloud.store.lock:
-        taken = call.cloud.store.get("buckets", name)
+        taken = BUCKETS.get(call.cloud.store, name)
         if taken and taken["project"] != call.project:
             raise ApiError(
                 409, "conflict",
@@ -62,7 +56,7 @@ def insert_bucket(call: Call) -> Body:
             )
         resource = _new_bucket(call.cloud, call.project, name, location, body)
         _write_int64(resource)
-        call.cloud.store.put("buckets", name, {"project": call.project, "resource": resource})
+        BUCKETS.put(call.cloud.store, name, {"project": call.project, "resource": resource})
     ask_server(call.cloud, "POST", f"/storage/v1/b?project={call.project}", json.dumps({"name": name}).encode())
     return resource
 
@@ -98,8 +92,7 @@ def _new_bucket(cloud: Cloud, project: str, name: str, location: str, body: Body
 @method("storage.buckets.get", permission="storage.buckets.get", resource=bucket_resource)
 def get_bucket(call: Call) -> Body:
     """Return one bucket."""
-    resource: Body = known_bucket(call)["resource"]
-    return resource
+    return known_bucket(call)["resource"]
 
 
 @method("storage.buckets.list", permission="storage.buckets.list")
@@ -107,9 +100,7 @@ def list_buckets(call: Call) -> Body:
     """List the project's buckets."""
     prefix = call.params.get("prefix", "")
     found = [
-        known["resource"]
-        for name, known in call.cloud.store.list("buckets", prefix)
-        if known["project"] == call.project
+        known["resource"] for name, known in BUCKETS.list(call.cloud.store, prefix) if known["project"] == call.project
     ]
     return {"kind": "storage#buckets", "items": found}
 
@@ -121,15 +112,15 @@ def patch_bucket(call: Call) -> Body:
     """Change a bucket by JSON merge patch, where null removes a member."""
     with call.cloud.store.lock:
         known = known_bucket(call)
-        resource: Body = known["resource"]
-        check_metageneration(call.params, int(resource["metageneration"]))
+        resource = known["resource"]
+        check_preconditions(call.params, "Metageneration", int(resource["metageneration"]))
         _merge(resource, call.body)
         _write_int64(resource)
         resource["metageneration"] = str(int(resource["metageneration"]) + 1)
         resource["etag"], resource["updated"] = etag(int(resource["metageneration"])), timestamp()
         if "softDeletePolicy" in call.body:
             resource["softDeletePolicy"]["effectiveTime"] = resource["updated"]
-        call.cloud.store.put("buckets", call.params["bucket"], known)
+        BUCKETS.put(call.cloud.store, call.params["bucket"], known)
     return resource
 
 
@@ -138,13 +129,13 @@ def delete_bucket(call: Call) -> Response:
     """Delete an empty bucket."""
     name = call.params["bucket"]
     known = known_bucket(call)
-    check_metageneration(call.params, int(known["resource"]["metageneration"]))
+    check_preconditions(call.params, "Metageneration", int(known["resource"]["metageneration"]))
     with bucket_lock(call, name):
         listing = ask_server(call.cloud, "GET", f"/storage/v1/b/{name}/o?maxResults=1")
         if json.loads(listing.get_data() or b"{}").get("items"):
             raise ApiError(409, "conflict", "The bucket you tried to delete is not empty.")
         ask_server(call.cloud, "DELETE", f"/storage/v1/b/{name}")
-        call.cloud.store.delete("buckets", name)
+        BUCKETS.delete(call.cloud.store, name)
         call.cloud.identity.delete_policy(f"buckets/{name}")
     return Response(status=204)
 
@@ -211,6 +202,6 @@ def _merge(target: Body, patch: Body) -> None:
 
 def own_a_bucket_elsewhere(cloud: Cloud) -> None:
     """Let another project own a bucket, so that a name that is taken can be met."""
-    if cloud.store.get("buckets", FOREIGN_BUCKET) is None:
+    if BUCKETS.get(cloud.store, FOREIGN_BUCKET) is None:
         resource: dict[str, Any] = _new_bucket(cloud, "foreign-project", FOREIGN_BUCKET, "US-CENTRAL1", {})
-        cloud.store.put("buckets", FOREIGN_BUCKET, {"project": "foreign-project", "resource": resource})
+        BUCKETS.put(cloud.store, FOREIGN_BUCKET, {"project": "foreign-project", "resource": resource})

@@ -1,21 +1,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Objects: kept by fake-gcs-server behind. It ignores most preconditions that Google honours, so all are checked here."""
+"""Objects: kept by fake-gcs-server. It ignores most preconditions that Google honours, so all are checked here."""
 
 from __future__ import annotations
 
 import email.parser
 import json
+from typing import TypedDict
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError, Body
 from rehearsal.services.iam.identity import Caller
-from rehearsal.services.storage.object_metadata import as_google_has_it, remember_change
-from rehearsal.services.storage.server import HOST, ask_server, bucket_lock, bucket_resource, known_bucket
+from rehearsal.services.storage.object_metadata import remember_change, with_google_generation
+from rehearsal.services.storage.server import (
+    BUCKETS,
+    HOST,
+    ask_server,
+    bucket_lock,
+    bucket_resource,
+    check_preconditions,
+    known_bucket,
+)
+from rehearsal.store import Documents
 from rehearsal.wire.calls import PUBLIC, Call, CheckedInside, method, raw_route
 
 CONDITIONS = ("ifGenerationMatch", "ifGenerationNotMatch", "ifMetagenerationMatch", "ifMetagenerationNotMatch")
+
+
+class Session(TypedDict):
+    """A resumable upload that has begun: where to, on which preconditions, and on whose behalf."""
+
+    bucket: str
+    object: str
+    conditions: Body
+    principal: str
+
+
+SESSIONS: Documents[Session] = Documents("storage.uploads")
 
 
 def object_resource(call: Call) -> str:
@@ -77,8 +99,8 @@ def insert_object(call: Call) -> Response:
     if _query(call).get("uploadType") == "resumable" and response.status_code == 200:
         session = dict(parse_qsl(response.headers["Location"].partition("?")[2]))["upload_id"]
         conditions = {key: call.params[key] for key in CONDITIONS if key in call.params}
-        document = {"bucket": bucket, "object": name, "conditions": conditions, "principal": call.principal}
-        call.cloud.store.put("storage.uploads", session, document)
+        started: Session = {"bucket": bucket, "object": name, "conditions": conditions, "principal": call.principal}
+        SESSIONS.put(call.cloud.store, session, started)
         response.set_data(b"")
     return response
 
@@ -93,7 +115,7 @@ def insert_object(call: Call) -> Response:
 )
 def continue_upload(call: Call) -> Response:
     """Take the next part of a resumable upload; the session's unguessable id is the authorisation, as with Google."""
-    session = call.cloud.store.get("storage.uploads", _query(call).get("upload_id", ""))
+    session = SESSIONS.get(call.cloud.store, _query(call).get("upload_id", ""))
     if session is None:
         raise ApiError(404, "notFound", "The upload session was not found; it may have expired.")
     with bucket_lock(call, session["bucket"]):
@@ -140,7 +162,7 @@ def _destination(call: Call) -> str:
 )
 def rewrite_object(call: Call) -> Response:
     """Copy an object on the server's side."""
-    source = call.cloud.store.get("buckets", call.params["sourceBucket"])
+    source = BUCKETS.get(call.cloud.store, call.params["sourceBucket"])
     project = source["project"] if source else call.project
     resource = f"buckets/{call.params['sourceBucket']}/objects/{call.params['sourceObject']}"
     call.cloud.identity.authorize(call.principal, "storage.objects.get", project, resource)
@@ -173,8 +195,7 @@ def _read(call: Call, bucket: str, name: str) -> Response:
 
 
 def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
-    if call.cloud.store.get("buckets", bucket) is None:
-        raise ApiError(404, "notFound", "The specified bucket does not exist.")
+    known_bucket(call, bucket)
     with bucket_lock(call, bucket):
         current = _check_conditions(call, bucket, name, call.params, overwriting=overwriting)
         if current is None and not overwriting:
@@ -196,15 +217,10 @@ def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overw
     current = _found(call, bucket, name)
     for kind in ("Generation", "Metageneration"):
         found = int(current[kind.lower()]) if current else 0
-        wanted, unwanted = params.get(f"if{kind}Match"), params.get(f"if{kind}NotMatch")
-        if wanted is not None and int(wanted) != found:
-            raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
-        if unwanted is not None and int(unwanted) == found:
-            code = 304 if call.request.method == "GET" else 412
-            raise ApiError(code, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+        check_preconditions(params, kind, found, reading=call.request.method == "GET")
     if overwriting and current is not None:
         # Replacing an object takes the permission to delete it, as with Google.
-        owner = call.cloud.store.get("buckets", bucket)
+        owner = BUCKETS.get(call.cloud.store, bucket)
         project = owner["project"] if owner else call.project
         resource = f"buckets/{bucket}/objects/{name}"
         call.cloud.identity.authorize(call.principal, "storage.objects.delete", project, resource)
@@ -214,10 +230,10 @@ def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overw
 def _found(call: Call, bucket: str, name: str) -> Body | None:
     """Return an object's resource, or None."""
     described = _described(call, bucket, name)
-    return as_google_has_it(call.cloud.store, described) if described else None
+    return with_google_generation(call.cloud.store, described) if described else None
 
 
-# The server behind
+# The storage server
 
 
 def _described(call: Call, bucket: str, name: str) -> Body | None:
@@ -251,7 +267,7 @@ def _forward(call: Call) -> Response:
     if response.mimetype == "application/json" and "alt=media" not in query:
         content = json.loads(response.get_data() or b"{}")
         for item in [content, *content.get("items", []), content.get("resource", {})]:
-            as_google_has_it(call.cloud.store, item)
+            with_google_generation(call.cloud.store, item)
         response.set_data(json.dumps(content).encode())
     return response
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server behind, which keeps the objects, and what buckets and objects have in common."""
+"""The storage server, which keeps the objects, and what buckets and objects have in common."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ import base64
 import re
 import threading
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from werkzeug.wrappers import Response
 
 from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
+from rehearsal.store import Documents
 from rehearsal.wire import proxy
 from rehearsal.wire.calls import Call
 
 HOST = "storage.googleapis.com"
+
+
+class Bucket(TypedDict):
+    """A stored bucket: whose it is, and as the API returns it."""
+
+    project: str
+    resource: Body
+
+
+BUCKETS: Documents[Bucket] = Documents("buckets")
 
 
 def bucket_lock(call: Call, bucket: str) -> threading.RLock:
@@ -31,7 +43,7 @@ def bucket_resource(call: Call) -> str:
 def ask_server(
     cloud: Cloud, verb: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> Response:
-    """Send one request to the server behind, and return its answer; 503 where there is none."""
+    """Send one request to the storage server, and return its answer; 503 where there is none."""
     sent = {"Host": HOST, "Content-Type": "application/json", **(headers or {})}
     server = ("127.0.0.1", cloud.settings.storage_port)
     try:
@@ -43,19 +55,22 @@ def ask_server(
     return response
 
 
-def known_bucket(call: Call) -> Body:
-    """Return the bucket of the call, with its project; 404 if there is none."""
-    known = call.cloud.store.get("buckets", call.params["bucket"])
+def known_bucket(call: Call, name: str = "") -> Bucket:
+    """Return the bucket of that name, or of the call; ApiError 404 if there is none."""
+    known = BUCKETS.get(call.cloud.store, name or call.params["bucket"])
     if known is None:
         raise ApiError(404, "notFound", "The specified bucket does not exist.")
     return known
 
 
-def check_metageneration(params: Body, found: int) -> None:
-    """Raise 412 where a precondition on the metageneration does not hold."""
-    wanted, unwanted = params.get("ifMetagenerationMatch"), params.get("ifMetagenerationNotMatch")
-    if (wanted is not None and int(wanted) != found) or (unwanted is not None and int(unwanted) == found):
-        raise ApiError(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+def check_preconditions(params: Body, kind: str, found: int, *, reading: bool = False) -> None:
+    """Raise 412 (304 for a read) where a precondition on the `Generation` or `Metageneration` does not hold."""
+    text = "At least one of the pre-conditions you specified did not hold."
+    wanted, unwanted = params.get(f"if{kind}Match"), params.get(f"if{kind}NotMatch")
+    if wanted is not None and int(wanted) != found:
+        raise ApiError(412, "conditionNotMet", text)
+    if unwanted is not None and int(unwanted) == found:
+        raise ApiError(304 if reading else 412, "conditionNotMet", text)
 
 
 def etag(number: int) -> str:
