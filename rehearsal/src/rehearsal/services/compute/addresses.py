@@ -17,7 +17,6 @@ from rehearsal.services.compute import (
     errors,
     fingerprints,
     limits,
-    links,
     networks,
     operations,
     records,
@@ -134,8 +133,7 @@ def insert(call: Call) -> Resource:
             "labelFingerprint": fingerprints.of(labels),
         }
         static |= {"labels": labels} if labels else {}
-        ADDRESSES.put(call.cloud, call.project, region, name, static)
-        return operations.done(call.cloud, ADDRESSES.target(call.project, region, static), "insert", call.principal)
+        return ADDRESSES.create(call, region, static)
 
 
 @mutation("compute.addresses.delete", "compute.addresses.delete")
@@ -144,9 +142,5 @@ def delete(call: Call) -> Resource:
     region = catalogue.region_of(call)
     with call.cloud.store.lock:
         static = ADDRESSES.load(call, region)
-        target = ADDRESSES.target(call.project, region, static)
-        users = _users(call.cloud, static["address"])
-        if users:
-            raise errors.in_use(target.path, links.path_of(users[0]))
-        ADDRESSES.delete(call.cloud, call.project, region, static["name"])
+        target = ADDRESSES.remove(call, region, static, _users(call.cloud, static["address"]))
         return operations.done(call.cloud, target, "delete", call.principal)

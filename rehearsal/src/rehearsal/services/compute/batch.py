@@ -92,7 +92,7 @@ def _part(message: Message, host: str) -> Part:
 
 
 def compose(boundary: str, answers: list[tuple[str, Response]]) -> bytes:
-    """Return the body of a batch's answer; the parts are told apart by their Content-ID."""
+    """Return the body of a batch's answer; each part carries its Content-ID."""
     lines: list[bytes] = []
     for content_id, response in answers:
         phrase = responses.get(response.status_code, "")

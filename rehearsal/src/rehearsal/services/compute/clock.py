@@ -24,7 +24,7 @@ def timestamp(seconds: float | None = None) -> str:
 def parse(text: str) -> float:
     """Return the seconds since the epoch of an RFC 3339 time.
 
-    Raises ValueError when it is none, or has no offset.
+    Raises ValueError for any other text, or for a time without an offset.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:

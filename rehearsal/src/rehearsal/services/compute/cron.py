@@ -32,7 +32,7 @@ class Cron:
         return day.month in self.months and (in_month or in_week if self.either_day else in_month and in_week)
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first time after `moment` (in its own time zone), None when there is none in four years."""
+        """Return the first time after `moment` (in its own time zone), None when there is no such time in four years."""
         start = (moment + timedelta(minutes=1)).replace(second=0, microsecond=0)
         day = start.replace(hour=0, minute=0)
         for _ in range(_HORIZON_DAYS):
@@ -49,7 +49,7 @@ class Cron:
 def parse(expression: str) -> Cron:
     """Return the parsed expression.
 
-    Raises ValueError when it is none.
+    Raises ValueError for an invalid expression.
     """
     parts = expression.upper().split()
     if len(parts) != len(_BOUNDS):

@@ -109,7 +109,7 @@ def from_family(cloud: Cloud, project: str, family: str) -> BootImage:
 def by_name(cloud: Cloud, project: str, name: str) -> BootImage:
     """Return the image of that name.
 
-    Raises ApiError 404 when there is none.
+    Raises ApiError 404 when the project has no image of that name.
     """
     for image in available(cloud, project):
         if image.name == name:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
 from rehearsal.services.compute import catalogue, clock, errors, fingerprints, links
 from rehearsal.services.compute.listing import Resource, aggregated, page
-from rehearsal.services.compute.operations import Target
+from rehearsal.services.compute.operations import Target, done
 from rehearsal.store import Documents, Record
 from rehearsal.wire.calls import Call, Permission, method
 
@@ -107,7 +107,7 @@ class StoredKind(Kind, Generic[Record]):
         return self.records.get(cloud.store, self.key(project, place, name))
 
     def load(self, call: Call, place: str) -> Record:
-        """Return the record that a call names. Raises ApiError 404 where there is none."""
+        """Return the record that a call names. Raises ApiError 404 when it does not exist."""
         found = self.find(call.cloud, call.project, place, call.params[self.noun])
         if found is None:
             raise errors.not_found(self.path(call.project, place, call.params[self.noun]))
@@ -126,6 +126,22 @@ class StoredKind(Kind, Generic[Record]):
         """Forget a record."""
         self.records.delete(cloud.store, self.key(project, place, name))
 
-    def target(self, project: str, place: str, resource: dict[str, Any]) -> Target:
+    def create(self, call: Call, place: str, resource: Record) -> Resource:
+        """Store a new resource; return the finished operation. Call with the store's lock held."""
+        self.put(call.cloud, call.project, place, resource["name"], resource)
+        return done(call.cloud, self.target(call.project, place, resource), "insert", call.principal)
+
+    def remove(self, call: Call, place: str, resource: Record, users: list[str]) -> Target:
+        """Forget a resource that has no users (their URLs); return what the operation is about.
+
+        Raises ApiError 400 while it is in use. Call with the store's lock held.
+        """
+        target = self.target(call.project, place, resource)
+        if users:
+            raise errors.in_use(target.path, links.path_of(users[0]))
+        self.delete(call.cloud, call.project, place, resource["name"])
+        return target
+
+    def target(self, project: str, place: str, resource: Mapping[str, Any]) -> Target:
         """Return what an operation on the resource is about."""
         return Target(project, self.scope(place), self.path(project, place, resource["name"]), resource["id"])

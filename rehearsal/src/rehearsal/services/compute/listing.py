@@ -19,7 +19,7 @@ LARGEST_PAGE = 500
 def page(call: Call, resources: Iterable[Resource], *, kind: str, path: str) -> Resource:
     """Return one page of a list; `kind` is `compute#instanceList`, `path` the collection's from `projects/` on.
 
-    Raises ApiError 400 for a filter, an order, a page size or a token that is none.
+    Raises ApiError 400 for an invalid filter, order, page size or page token.
     """
     chosen, token = _select(call, [("", resource) for resource in resources])
     answer: Resource = {"kind": kind, "id": path, "selfLink": links.link(path)}

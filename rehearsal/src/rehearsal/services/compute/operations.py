@@ -178,7 +178,7 @@ def notify(cloud: Cloud) -> None:
 def get(cloud: Cloud, project: str, scope: str, name: str) -> Document:
     """Return the operation.
 
-    Raises ApiError 404 when there is none of that name in that project and scope.
+    Raises ApiError 404 when the project and scope have no operation of that name.
     """
     document = OPERATIONS.get(cloud.store, name)
     if document is None or (document["project"], document["scope"]) != (project, scope):

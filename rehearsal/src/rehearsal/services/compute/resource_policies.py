@@ -125,8 +125,7 @@ def insert(call: Call) -> Resource:
             "description": call.body.get("description", ""),
             "instanceSchedulePolicy": schedule,
         }
-        POLICIES.put(call.cloud, call.project, region, name, policy)
-        return operations.done(call.cloud, POLICIES.target(call.project, region, policy), "insert", call.principal)
+        return POLICIES.create(call, region, policy)
 
 
 @mutation("compute.resourcePolicies.delete", "compute.resourcePolicies.delete")
@@ -135,11 +134,7 @@ def delete(call: Call) -> Resource:
     region = catalogue.region_of(call)
     with call.cloud.store.lock:
         policy = POLICIES.load(call, region)
-        target = POLICIES.target(call.project, region, policy)
-        users = _users(call.cloud, policy["selfLink"])
-        if users:
-            raise errors.in_use(target.path, links.path_of(users[0]))
-        POLICIES.delete(call.cloud, call.project, region, policy["name"])
+        target = POLICIES.remove(call, region, policy, _users(call.cloud, policy["selfLink"]))
         return operations.done(call.cloud, target, "delete", call.principal)
 
 

@@ -21,7 +21,7 @@ LABELS, TAGS = 64, 64
 def check_name(name: Any, field: str = "resource.name") -> str:
     """Return the name.
 
-    Raises ApiError 400 when it is none for a Compute resource.
+    Raises ApiError 400 when a Compute resource cannot have it.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise errors.invalid(field, name or "", f"Must be a match of regex '{errors.NAME_PATTERN}'")

@@ -59,7 +59,7 @@ def today() -> datetime.date:
 
 
 def check(runtime: str) -> Runtime:
-    """Return the runtime; ApiError 400 when there is none of that name, or no longer."""
+    """Return the runtime; ApiError 400 when it is unknown or decommissioned."""
     found = next((known for known in RUNTIMES if known.id == runtime), None)
     if found is None:
         offered = ", ".join(known.id for known in RUNTIMES if known.stage(today()) != "DECOMMISSIONED")

@@ -172,7 +172,7 @@ def download(call: Call) -> Response:
 def resolve(cloud: Cloud, project: str, source: dict[str, Any]) -> tuple[str, str]:
     """Return (SHA-256, generation) of the archive that a storageSource names, kept here from now on.
 
-    Raises SourceError when there is none, or when Google's functions agent may not read it.
+    Raises SourceError when the archive does not exist, or when Google's functions agent may not read it.
     """
     bucket, name = source.get("bucket", ""), source.get("object", "")
     document = UPLOADS.get(cloud.store, f"{bucket}/{name}")

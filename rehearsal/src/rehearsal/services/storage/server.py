@@ -43,7 +43,7 @@ def bucket_resource(call: Call) -> str:
 def ask_server(
     cloud: Cloud, verb: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None
 ) -> Response:
-    """Send one request to the storage server, and return its answer; 503 where there is none."""
+    """Send one request to the storage server, and return its answer; ApiError 503 when it does not answer."""
     sent = {"Host": HOST, "Content-Type": "application/json", **(headers or {})}
     server = ("127.0.0.1", cloud.settings.storage_port)
     try:
@@ -56,7 +56,7 @@ def ask_server(
 
 
 def known_bucket(call: Call, name: str = "") -> Bucket:
-    """Return the bucket of that name, or of the call; ApiError 404 if there is none."""
+    """Return the bucket of that name, or of the call; ApiError 404 if it does not exist."""
     known = BUCKETS.get(call.cloud.store, name or call.params["bucket"])
     if known is None:
         raise ApiError(404, "notFound", "The specified bucket does not exist.")
