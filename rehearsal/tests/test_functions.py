@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 
-from rehearsal.cloud import Cloud
 from rehearsal.services.functions import addresses, build, deploy, instances, invoke, lifecycle, runtimes
 
 LOCATION = "https://cloudfunctions.googleapis.com/v2/projects/fanops-rehearsal/locations/us-central1"
@@ -122,7 +121,6 @@ def cloud(control_plane: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> Iter
     control_plane.network = SimpleNamespace(attach=lambda name, address: address, detach=lambda name: None)
     control_plane.metadata = SimpleNamespace(register=lambda ip, view: None, unregister=lambda ip: None)
     control_plane.images = SimpleNamespace(ensure=lambda family, say: "localhost/python313:1")
-    control_plane.background = Cloud.background.__get__(control_plane)
     for service in ("cloudfunctions", "run", "cloudbuild", "artifactregistry"):
         control_plane.identity.services.enable("fanops-rehearsal", f"{service}.googleapis.com")
     control_plane.identity.accounts.create("fanops-rehearsal", SERVER)
