@@ -237,9 +237,10 @@ def test_network_and_disk_drift_is_only_warned_about(run: RunModule, google: Ses
 @pytest.mark.usefixtures("vm")
 def test_external_address_is_removed(run: RunModule) -> None:
     result = run("gce_instance", **{**FULL, "external_ip": False})
-    assert not result.get("msg"), result
     assert result["actions"] == ["set external_ip"]
     assert "accessConfigs" not in result["instance"]["networkInterfaces"][0]
+    assert run("gce_instance", **FULL)["instance"]["networkInterfaces"][0]["accessConfigs"][0]["natIP"]
+    assert not run("gce_instance", **FULL)["changed"]
 
 
 def test_absent_deletes_once(run: RunModule, vm: Vm) -> None:
