@@ -20,6 +20,15 @@ PROJECT = "fanops-rehearsal"
 SERVICES = ("compute", "cloudfunctions", "run", "cloudbuild", "artifactregistry")
 
 
+def act(google: Session, verb: str, url: str, body: Any = None) -> Any:
+    """Do something as another client of the owner does, until it has happened; return the answer."""
+    other = Session(google.cloud, google.account)
+    answer = other.request(verb, f"https://{url}", json=body)
+    assert answer.status_code in (200, 204), answer.text
+    other.clock.sleep(0)  # ends when the operation has
+    return answer.json() if answer.content else {}
+
+
 @pytest.fixture
 def google(
     control_plane: Any, storage_server: Any, instant_functions: Any, monkeypatch: pytest.MonkeyPatch
@@ -55,3 +64,22 @@ def run(google: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         return result | {"warnings": list(warnings)}
 
     return run_module
+
+
+@pytest.fixture
+def function_options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Options of cloud_function for a small source, in ``source[0]["src"]``."""
+    folder = tmp_path_factory.mktemp("source")
+    (folder / "main.py").write_text("def answer(request): return {}")
+    (folder / "requirements.txt").write_text("numpy")
+    return {
+        "name": "sponsor",
+        "region": "us-central1",
+        "source": [{"src": str(folder)}],
+        "runtime": "python313",
+        "entry_point": "answer",
+        "memory": "512M",
+        "environment": {"MODEL_BUCKET": "models"},
+        "public": True,
+        "labels": {"app": "fanops-m4"},
+    }

@@ -15,23 +15,6 @@ from tests.unit.modules.fake_google import ApiError, FakeGoogle, Response, RunMo
 PATH = "cloudfunctions.googleapis.com/v2/projects/demo/locations/r/functions/ask"
 
 
-@pytest.fixture
-def options(tmp_path: Path) -> dict[str, Any]:
-    (tmp_path / "main.py").write_text("def answer(request): return {}")
-    (tmp_path / "requirements.txt").write_text("numpy")
-    return {
-        "name": "ask",
-        "region": "r",
-        "source": [{"src": str(tmp_path)}],
-        "runtime": "python313",
-        "entry_point": "answer",
-        "memory": "512M",
-        "environment": {"MODEL_BUCKET": "models"},
-        "public": True,
-        "labels": {"app": "fanops-m4"},
-    }
-
-
 def test_function_is_planned_built_and_left_alone(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
     planned = run("cloud_function", check=True, **options)
     assert planned["actions"] == ["create function ask in r", "open to everybody"]

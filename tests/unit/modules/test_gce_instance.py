@@ -10,7 +10,7 @@ import pytest
 from rehearsal.services.compute import guest_view, limits, records
 from rehearsal.testing.client import Session
 from rehearsal.wire.faults import Fault
-from tests.unit.modules.conftest import PROJECT, RunModule
+from tests.unit.modules.conftest import PROJECT, RunModule, act
 
 ZONE = "us-central1-a"
 INSTANCES = f"https://compute.googleapis.com/compute/v1/projects/{PROJECT}/zones/{ZONE}/instances"
@@ -57,10 +57,7 @@ class Vm:
 
     def ask(self, verb: str, **body: Any) -> None:
         """Do something to it as another client would."""
-        other = Session(self.google.cloud, self.google.account)
-        answer = other.request("POST", f"{INSTANCES}/vm/{verb}", json=body)
-        assert answer.status_code == 200, answer.text
-        other.clock.sleep(0)  # the operation has ended
+        act(self.google, "POST", f"{INSTANCES.removeprefix('https://')}/vm/{verb}", body)
 
     def relabel(self, **labels: str) -> None:
         self.ask("setLabels", labels=labels, labelFingerprint=(self.get() or {})["labelFingerprint"])

@@ -8,6 +8,7 @@ import heapq
 import itertools
 import json as json_module
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from werkzeug.wrappers import Response
 
 from rehearsal.services.compute import operations
 from rehearsal.services.functions import operations as function_operations
+from rehearsal.services.serviceusage.api import OPERATIONS
 from rehearsal.wire.gateway import LOSE_HEADER
 
 #: How long work in the background may take on a machine that is busy with other things, seconds.
@@ -31,13 +33,14 @@ def settle(cloud: Any) -> None:
     def idle() -> bool:
         under_way = [key for key, known in cloud.store.list(operations.KIND) if known["resource"]["status"] != "DONE"]
         under_way += [key for key, known in cloud.store.list(function_operations.KIND) if not known["done"]]
+        under_way += [key for key, known in cloud.store.list(OPERATIONS) if known["time"] > time.time()]
         return not under_way
 
     with changed:
         for _ in range(int(PATIENCE / 0.01)):
             if idle():
                 return
-            changed.wait(0.01)  # the operations of functions do not notify
+            changed.wait(0.01)  # only those of Compute notify
     raise TimeoutError("an operation does not end")
 
 
@@ -92,12 +95,17 @@ class Session:
     """
 
     def __init__(self, cloud: Any, account: str) -> None:
-        self.cloud, self.account = cloud, account
+        self.cloud = cloud
         self.clock = Clock(cloud)
         self.calls: list[Sent] = []
         self._planned: list[Planned] = []
         self._mark = cloud.log.last_number()
-        self._token = cloud.identity.access_token(account)["access_token"]
+        self.become(account)
+
+    def become(self, account: str) -> None:
+        """Send what follows as another account."""
+        self.account = account
+        self._token = self.cloud.identity.access_token(account)["access_token"]
 
     def request(self, method: str, url: str, **request: Any) -> requests.Response:
         """Send one request, with the account's token."""
