@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import rehearsal.services.handlers  # noqa: F401 - registers them
-
 API = "https://storage.googleapis.com/storage/v1"
 UPLOAD = "https://storage.googleapis.com/upload/storage/v1"
 IAM = "https://iam.googleapis.com/v1/projects/fanops-rehearsal"

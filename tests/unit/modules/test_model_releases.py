@@ -26,6 +26,7 @@ class Session(requests.Session):
 
     def __init__(self, front: Front) -> None:
         super().__init__()
+        self.trust_env = False  # no proxy between them
         self.front = front
         self.mutations: list[str] = []
 

@@ -24,7 +24,9 @@ from rehearsal.cloud import Cloud
 from rehearsal.daemon import storage_command
 from rehearsal.services.functions import instances
 from rehearsal.services.functions.lifecycle import stop_functions
+from rehearsal.services.iam.identity import Identity
 from rehearsal.settings import Settings, load
+from rehearsal.store import Store
 from rehearsal.testing.memory import MemoryContainers, MemoryGuests, MemoryImages, MemoryMetadata, MemoryNetwork
 from rehearsal.wire.discovery import Router
 from rehearsal.wire.gateway import Gateway
@@ -70,14 +72,38 @@ class MemoryCloud(Cloud):
             network=MemoryNetwork(),
             metadata=MemoryMetadata(),
         )
-        self.identity.ensure_default_accounts()
         self.dispatch = Gateway(self, router).dispatch
 
 
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Settings], None]:
+    """Return a function that fills a rehearsal's home with what exists from the start: accounts with their keys.
+
+    RSA keys take longer to make than most tests, so they are made once for each project, and copied.
+    """
+    made: dict[tuple[str, Path | None], Path] = {}
+
+    def fill(settings: Settings) -> None:
+        kind = (settings.project_id, settings.deployer_role)
+        if kind not in made:
+            template = replace(settings, home=tmp_path_factory.mktemp("home"))
+            store = Store(template.home / "state.sqlite")
+            Identity(template, store).ensure_default_accounts()
+            store.close()
+            made[kind] = template.home
+        shutil.copytree(made[kind], settings.home, dirs_exist_ok=True)
+
+    return fill
+
+
 @pytest.fixture
-def control_plane(tmp_path: Path, router: Router, storage_port: int) -> Iterator[Any]:
+def control_plane(
+    tmp_path: Path, router: Router, storage_port: int, new_home: Callable[[Settings], None]
+) -> Iterator[Any]:
     """A cloud with nothing in it. Its type is Any: tests replace parts of it."""
-    cloud = MemoryCloud(replace(load(), home=tmp_path, cache=tmp_path / "cache", storage_port=storage_port), router)
+    settings = replace(load(), home=tmp_path, cache=tmp_path / "cache", storage_port=storage_port)
+    new_home(settings)
+    cloud = MemoryCloud(settings, router)
     yield cloud
     cloud.log.close()
     cloud.store.close()

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -120,8 +121,10 @@ class Session:
         return self._send(method, url, headers=headers, **request)
 
     def put(self, url: str, **request: Any) -> requests.Response:
-        """As `requests.put`: to a signed URL, which is its own credential."""
-        self.calls.append(Sent("PUT", url, {}, None))
+        """As `requests.put`: to a signed URL, which is its own credential and takes no other."""
+        if "Authorization" in request["headers"]:
+            raise ValueError(f"two credentials for {url}")
+        self.calls.append(Sent("PUT", url, {}, request.get("data")))
         return self._send("PUT", url, **request)
 
     def _send(self, method: str, url: str, *, timeout: Any = None, **request: Any) -> requests.Response:
@@ -171,6 +174,7 @@ class Session:
 def _response(url: str, answer: Response) -> requests.Response:
     response = requests.Response()
     response.status_code, response._content, response.url = answer.status_code, answer.get_data(), url
+    response.headers["Date"] = formatdate(usegmt=True)  # the HTTP server adds it where the gateway does not
     response.headers.update(dict(answer.headers))
     response.encoding = "utf-8"
     return response
