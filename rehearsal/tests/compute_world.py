@@ -62,7 +62,7 @@ class World:
     def guest_id(self, name: str = "vm") -> str:
         return next(key for key, guest in self.guests.table.items() if guest.hostname == name)
 
-    def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait for something that happens without a request."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -56,7 +56,7 @@ def session(front: Front, google: Any, monkeypatch: pytest.MonkeyPatch) -> Sessi
 def bucket(front: Front) -> Iterator[Bucket]:
     client = Client(project="demo", credentials=AnonymousCredentials(), client_options={"api_endpoint": front.url})
     client.create_bucket("models")
-    yield Bucket("models", client, deadline=5)
+    yield Bucket("models", client, deadline=60)
     for blob in client.list_blobs("models"):
         blob.delete()
     client.bucket("models").delete()

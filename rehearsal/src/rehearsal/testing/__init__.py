@@ -141,7 +141,7 @@ class StorageServer:
         """Start it, and return once it listens."""
         command = storage_command(self.settings)
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(400):
+        for _ in range(3000):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.settings.storage_port)) == 0:
                     return

@@ -41,7 +41,7 @@ class MemoryGuests:
 
     def _pass_gate(self) -> None:
         self.parked += 1
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         self.parked -= 1
 
     def create(self, guest_id: str, *, hostname: str, family: str, memory_bytes: int, internal_ip: str) -> None:
