@@ -95,7 +95,7 @@ lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 
 .PHONY: test-unit
 test-unit: setup ## Unit and contract tests
-	@echo "==> unit and contract tests"; $(BIN)/pytest -q --junitxml=build/results/unit.xml tests/unit tests/contract rehearsal/tests
+	@echo "==> unit and contract tests"; $(BIN)/pytest -q --numprocesses=2 --dist=loadfile --junitxml=build/results/unit.xml tests/unit tests/contract rehearsal/tests
 
 .PHONY: test-browser
 test-browser: setup ## The page for people in headless Chromium; screenshots go to build/
