@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -29,11 +30,15 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+#: What is installed, by the names that can be imported; it takes a look into every distribution.
+installed = cache(packages_distributions)
+
+
 def distributions(name: str) -> set[str]:
     """Return the distributions that an imported name may come from: `google` is shared by many."""
     if name.startswith("google.auth"):
         return {"google-auth"}
-    return {found.lower().replace("_", "-") for found in packages_distributions().get(name.partition(".")[0], [])}
+    return {found.lower().replace("_", "-") for found in installed().get(name.partition(".")[0], [])}
 
 
 def test_requirements_name_what_is_imported_and_nothing_else() -> None:
