@@ -87,7 +87,7 @@ lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	@export PATH="$(BIN):$$PATH" ANSIBLE_LINT_SKIP_SCHEMA_UPDATE=1; mkdir -p build/results; rm -f build/results/lint.tsv; red=0; \
 	$(call check,ruff,ruff check .); \
 	$(call check,ruff-format,ruff format --check .); \
-	$(call check,mypy,mypy rehearsal/src rehearsal/tests ml library benchmarks tests .config/mypy/ansible/module_utils/fanops); \
+	$(call check,mypy,mypy rehearsal/src rehearsal/tests ml library plugins .config/molecule/state.py roles/*/files/*.py benchmarks tests .config/mypy/ansible/module_utils/fanops); \
 	$(call check,shellcheck,shellcheck .ci/run); \
 	$(call check,yamllint,yamllint --strict .); \
 	$(call check,ansible-lint,ansible-lint --offline); \
@@ -95,7 +95,7 @@ lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 
 .PHONY: test-unit
 test-unit: setup ## Unit and contract tests
-	@echo "==> unit and contract tests"; $(BIN)/pytest -q --junitxml=build/results/unit.xml tests/unit tests/contract rehearsal/tests
+	@echo "==> unit and contract tests"; $(BIN)/pytest -q --numprocesses=2 --dist=loadfile --junitxml=build/results/unit.xml tests/unit tests/contract rehearsal/tests
 
 .PHONY: test-browser
 test-browser: setup ## The page for people in headless Chromium; screenshots go to build/

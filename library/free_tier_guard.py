@@ -68,14 +68,10 @@ as_of:
   sample: "2026-11-23"
 """
 
-from typing import Any
-
 from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.costs.findings import Finding, refusal, together, total
-from ansible.module_utils.fanops.costs.guard import judge
+from ansible.module_utils.fanops.costs.findings import refusal
+from ansible.module_utils.fanops.costs.guard import facts, judge
 from ansible.module_utils.fanops.costs.options import CONFIGURATION_OPTIONS, load_prices, load_wanted
-from ansible.module_utils.fanops.costs.prices import Prices, cents
-from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
 from ansible.module_utils.fanops.costs.project_reader import read_holdings
 
 OPTIONS = {
@@ -85,40 +81,6 @@ OPTIONS = {
 }
 
 
-def machine(wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
-    """What changes for the VM's machine type, and what that costs."""
-    ours = found.ours(wanted)
-    now = ours.machine_type if ours else wanted.machine_type
-    old, new = prices.vm_hour(now), prices.vm_hour(wanted.machine_type)
-    machine: dict[str, Any] = {
-        "current": {"machine_type": ours.machine_type, "status": ours.status, "zone": ours.zone} if ours else None,
-        "wanted": wanted.machine_type,
-        "difference_month": None,
-        "price": "Price: not known, because pricing/google_cloud.yml does not list both types.",
-    }
-    if old is not None and new is not None:
-        before, after = cents(old * prices.month), cents(new * prices.month)
-        machine["difference_month"] = float(after - before)
-        machine["price"] = (
-            f"Price: ${old:.6f} an hour before, ${new:.6f} after; "
-            f"${before} a month before, ${after} after ({after - before:+})."
-        )
-    return machine
-
-
-def result(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
-    """What the module returns, whether it refuses or not."""
-    verdict = f"Billable: {together(findings, prices)}" if findings else f"Free by the rules of {prices.as_of}"
-    return {
-        "findings": [finding.facts() for finding in findings],
-        "month": float(total(findings)[0]),
-        "summary": f"{verdict}. {prices.ipv4_note}",
-        "machine": machine(wanted, found, prices),
-        "as_of": prices.as_of,
-        "plan_notes": [f"cost    {verdict}"],
-    }
-
-
 def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
@@ -126,12 +88,12 @@ def main() -> None:
     with errors_reported(module):
         found = read_holdings(make_client(module), wanted.bucket)
         findings = judge(wanted, found, prices)
-        facts = result(findings, wanted, found, prices)
+        result = facts(findings, wanted, found, prices)
         if findings and not module.params["allow_billable"]:
-            module.fail_json(msg=refusal(findings, prices), **facts)
+            module.fail_json(msg=refusal(findings, prices), **result)
         for finding in findings:
             module.warn(f"Billable: {finding.line}")
-        module.exit_json(changed=False, **facts)
+        module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -50,41 +50,18 @@ summary:
   type: str
 """
 
-from datetime import datetime
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 
-from ansible.module_utils.fanops.api.client import Client, compute_url, segment
-from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
 from ansible.module_utils.fanops.costs import report
-from ansible.module_utils.fanops.costs.ledger import Run, runs
 from ansible.module_utils.fanops.costs.options import CONFIGURATION_OPTIONS, load_prices, load_wanted
-from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
-from ansible.module_utils.fanops.costs.project_reader import read_holdings
-from ansible.module_utils.fanops.resources.power_history import operations_of
+from ansible.module_utils.fanops.costs.project_reader import google_now, read_holdings, read_runs
 
 OPTIONS = {
     **SHARED_OPTIONS,
     **CONFIGURATION_OPTIONS,
     "hours_per_week": {"type": "float", "default": 1.0},
 }
-
-
-def history(client: Client, wanted: Wanted, found: Holdings) -> list[Run]:
-    """The VM's runs."""
-    ours = found.ours(wanted)
-    zone = segment(ours.zone if ours else wanted.zone)
-    url = f"{compute_url(client.project)}/zones/{zone}/instances/{segment(wanted.vm_name)}"
-    instance = client.find(url, attempting=f"read instance {wanted.vm_name}") if ours else None
-    return runs(operations_of(client, wanted.vm_name), instance, wanted.machine_type)
-
-
-def google_now(client: Client) -> datetime:
-    """The time by Google's clock: a run that goes on is as long as Google says, whatever this machine thinks."""
-    url = "https://storage.googleapis.com/storage/v1/b"
-    answer = client.send("GET", url, attempting="read the time", params={"project": client.project, "maxResults": 1})
-    return parsedate_to_datetime(answer.headers["Date"])
 
 
 def main() -> None:
@@ -97,12 +74,7 @@ def main() -> None:
     with errors_reported(module):
         client = make_client(module)
         found = read_holdings(client, wanted.bucket, bucket_size=True)
-        try:
-            past = history(client, wanted, found)
-        except GoogleApiError as error:
-            if not error.service_disabled:
-                raise
-            past = []
+        past = read_runs(client, wanted, found)
         data = report.report(wanted, found, prices, Decimal(str(hours)), past, google_now(client))
         module.exit_json(changed=False, report=data, lines=report.lines(data), summary=report.summary(data))
 

@@ -10,6 +10,7 @@ import collections
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -23,9 +24,10 @@ _TAIL_LINES = 200
 class Log:
     """Writes lines with the seconds since the start, flushed at once: a pipe or a journal sees each when it happens."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream or sys.stdout
-        self._start = time.monotonic()
+        self.clock = clock
+        self._start = clock()
         self._lock = threading.Lock()
         self.tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)  # the last lines, for the report
         self.terminal = self._stream.isatty()
@@ -33,7 +35,7 @@ class Log:
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self._start
+        return self.clock() - self._start
 
     def __call__(self, message: str) -> None:
         """Write one line."""
@@ -56,12 +58,12 @@ class Progress:
         self._trees, self._rows = trees, rows
         self._interval = _BAR_INTERVAL if log.terminal else interval
         self._grown = self._used = self._resumed = 0
-        self._started = time.monotonic()
+        self._started = log.clock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
-        self._started = time.monotonic()
+        self._started = self._log.clock()
         self._thread.start()
         return self
 
@@ -81,7 +83,7 @@ class Progress:
 
     def line(self) -> str:
         """Return the state of the work in one line."""
-        elapsed = time.monotonic() - self._started
+        elapsed = self._log.clock() - self._started
         done = self._grown - self._resumed
         if self._grown >= self._trees:
             left = f"{elapsed:.0f} s"
@@ -96,11 +98,15 @@ class Progress:
 
     def _run(self) -> None:
         while not self._done.wait(self._interval):
-            if self._log.terminal:
-                filled = _BAR_WIDTH * self._grown // self._trees
-                self._log.bar(f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {self.line().removeprefix('training: ')}")
-            else:
-                self._log(self.line())
+            self.show()
+
+    def show(self) -> None:
+        """Give one sign of life."""
+        if self._log.terminal:
+            filled = _BAR_WIDTH * self._grown // self._trees
+            self._log.bar(f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {self.line().removeprefix('training: ')}")
+        else:
+            self._log(self.line())
 
 
 def memory_bytes(entry: str = "VmHWM") -> int:

@@ -1,125 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guests, images and the metadata server in memory, and a client of the control plane in front of them."""
+"""A client of the control plane whose guests, images and metadata server are in memory."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from rehearsal.services.compute.startup import Compute
+from rehearsal.testing.memory import Guest, MemoryGuests
 
 BASE = "https://compute.googleapis.com/compute/v1/projects"
 PROJECT = "fanops-rehearsal"
 ZONE = "us-central1-a"
-
-
-@dataclass
-class Guest:
-    hostname: str
-    family: str
-    memory: int
-    internal: str
-    running: bool = False
-    external: str | None = None
-    console: bytes = b""
-    boots: int = 0
-    unpacked: bytes = b""
-
-
-@dataclass
-class MemoryGuests:
-    """Guests that are rows of a table. `gate` holds starts and stops back, `broken` makes starts fail."""
-
-    table: dict[str, Guest] = field(default_factory=dict)
-    gate: threading.Event = field(default_factory=threading.Event)
-    broken: str = ""
-    stubborn: bool = False
-    parked: int = 0
-    on_power_off: Callable[[str], None] = lambda guest: None
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    def _pass_gate(self) -> None:
-        self.parked += 1
-        assert self.gate.wait(10)
-        self.parked -= 1
-
-    def create(self, guest_id: str, *, hostname: str, family: str, memory_bytes: int, internal_ip: str) -> None:
-        self.table[guest_id] = Guest(hostname, family, memory_bytes, internal_ip)
-
-    def unpack(self, guest_id: str, archive: bytes) -> None:
-        assert not self.table[guest_id].running
-        self.table[guest_id].unpacked = archive
-
-    def start(self, guest_id: str, external_ip: str | None = None) -> None:
-        self._pass_gate()
-        if self.broken:
-            raise RuntimeError(self.broken)
-        guest = self.table[guest_id]
-        guest.running, guest.external, guest.boots = True, external_ip, guest.boots + 1
-
-    def stop(self, guest_id: str) -> None:
-        self._pass_gate()
-        if self.stubborn:
-            raise RuntimeError("it will not go")
-        self.table[guest_id].running = False
-
-    def delete(self, guest_id: str) -> None:
-        self.table.pop(guest_id, None)
-
-    def is_running(self, guest_id: str) -> bool:
-        return guest_id in self.table and self.table[guest_id].running
-
-    def set_memory(self, guest_id: str, memory_bytes: int) -> None:
-        self.table[guest_id].memory = memory_bytes
-
-    def console(self, guest_id: str) -> bytes:
-        return self.table[guest_id].console
-
-    def power_off(self, guest_id: str) -> None:
-        """What `poweroff` inside the guest does."""
-        self.table[guest_id].running = False
-        self.on_power_off(guest_id)
-
-
-@dataclass
-class MemoryImages:
-    withdrawn: set[str] = field(default_factory=set)
-    failures: dict[str, str] = field(default_factory=dict)
-    built: list[str] = field(default_factory=list)
-
-    def status(self, family: str) -> str:
-        if family in self.failures:
-            return f"failed: {self.failures[family]}"
-        return "withdrawn" if family in self.withdrawn else "ready"
-
-    def name(self, family: str) -> str:
-        return {"debian-11": "debian-11-bullseye-v20260818", "debian-12": "debian-12-bookworm-v20260915"}[family]
-
-    def ensure(self, family: str, progress: Callable[[str], None]) -> str:
-        progress(f"debootstrap of {family} (3 s)")
-        self.built.append(family)
-        return f"localhost/rehearsal/{family}:1"
-
-
-@dataclass
-class MemoryMetadata:
-    views: dict[str, Any] = field(default_factory=dict)
-    woken: int = 0
-
-    def register(self, ip: str, view: Any) -> None:
-        self.views[ip] = view
-
-    def unregister(self, ip: str) -> None:
-        self.views.pop(ip, None)
-
-    def changed(self) -> None:
-        self.woken += 1
 
 
 @dataclass
@@ -168,7 +63,7 @@ class World:
     def guest_id(self, name: str = "vm") -> str:
         return next(key for key, guest in self.guests.table.items() if guest.hostname == name)
 
-    def until(self, condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Wait for something that happens without a request."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

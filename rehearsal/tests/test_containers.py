@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,8 @@ def test_run_once_ends_after_its_timeout(
     _stand_in(tmp_path, monkeypatch, f"echo $$ > {pid}; exec sleep 60")
 
     def kill(self: Containers, name: str) -> None:
+        while not (pid.exists() and pid.read_text().strip()):
+            time.sleep(0.01)
         os.kill(int(pid.read_text()), signal.SIGKILL)
 
     monkeypatch.setattr(Containers, "kill", kill)

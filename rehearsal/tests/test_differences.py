@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import rehearsal.services.handlers  # noqa: F401 - registers them
-
 API = "https://storage.googleapis.com/storage/v1"
 UPLOAD = "https://storage.googleapis.com/upload/storage/v1"
 IAM = "https://iam.googleapis.com/v1/projects/fanops-rehearsal"
@@ -129,7 +127,6 @@ def test_hosts_and_protocols_without_a_document_are_unknown(ask: Any, verb: str,
         ("POST", "zones/us-central1-a/instanceGroupManagers"),
         ("POST", "zones/us-central1-a/instances/vm/suspend"),
         ("POST", "zones/us-central1-a/instances/vm/attachDisk"),
-        ("POST", "zones/us-central1-a/instances/vm/addAccessConfig"),
         ("GET", "zones/us-central1-a/instances/vm/screenshot"),
         ("POST", "global/images"),
     ],

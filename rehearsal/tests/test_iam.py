@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
-import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from google.auth import jwt
 
 from rehearsal.errors import ApiError
-from rehearsal.services.iam import roles
+from rehearsal.services.iam import policies, roles
 
 IAM = "https://iam.googleapis.com/v1/projects/fanops-rehearsal/serviceAccounts"
 PROJECT = "https://cloudresourcemanager.googleapis.com/v1/projects/fanops-rehearsal"
@@ -159,13 +159,16 @@ def test_the_public_is_let_in_only_where_the_policy_says_so(control_plane: Any) 
     assert identity.allowed("", "run.routes.invoke", OWN, service)
 
 
-def test_a_binding_can_be_made_to_count_only_later(control_plane: Any, trainer: str) -> None:
-    identity = control_plane.identity
-    control_plane.store.put("iam.delays", "*", {"seconds": 0.2})
+def test_a_binding_can_be_made_to_count_only_later(
+    control_plane: Any, trainer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity, now = control_plane.identity, [1000.0]
+    monkeypatch.setattr(policies, "time", SimpleNamespace(time=lambda: now[0]))
+    control_plane.store.put("iam.delays", "*", {"seconds": 30})
     bindings = [{"role": "roles/storage.objectViewer", "members": [f"serviceAccount:{trainer}"]}]
     assert identity.set_policy("buckets/late", {"bindings": bindings})["bindings"] == bindings
     assert not identity.allowed(trainer, "storage.objects.get", OWN, "buckets/late")
-    time.sleep(0.25)
+    now[0] += 31
     assert identity.allowed(trainer, "storage.objects.get", OWN, "buckets/late")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-import rehearsal.services.handlers  # noqa: F401 - registers them
 from rehearsal import cli
 from rehearsal.services.iam import conditions, known_permissions
 

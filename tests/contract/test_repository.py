@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -63,6 +64,18 @@ def test_production_code_does_not_know_the_rehearsal() -> None:
         and "rehears" in path.read_text(encoding="utf-8", errors="ignore").lower()
     ]
     assert knowing == []
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "library").glob("*.py")), ids=lambda path: path.stem)
+def test_a_module_is_its_documentation_its_options_and_a_short_main(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    defined = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert [node.name for node in defined] == ["main"], "what it does belongs into module_utils"
+    statements = [node for node in ast.walk(defined[0]) if isinstance(node, ast.stmt)][2:]  # without def and docstring
+    assert len(statements) <= 15, f"main has {len(statements)} statements"
+    assigned = [node.targets[0] for node in tree.body if isinstance(node, ast.Assign)]
+    documented = {target.id for target in assigned if isinstance(target, ast.Name)}
+    assert {"DOCUMENTATION", "EXAMPLES", "RETURN", "OPTIONS"} <= documented
 
 
 def test_every_playbook_has_its_header_and_is_documented() -> None:

@@ -24,15 +24,15 @@ BUCKET = "https://storage.googleapis.com/storage/v1/b/fanops-m4-models"
 Row = Callable[..., None]
 HEADING, COMMAND = "Identities hold what they use", "make prove-identity"
 TABLES = {
-    "test_1_nothing_that_is_granted_is_unused": ("identity", "permissions granted", "exercised", "unused"),
-    "test_2_without_any_one_permission_site_fails_naming_it": (
+    "test_nothing_that_is_granted_is_unused": ("identity", "permissions granted", "exercised", "unused"),
+    "test_site_names_the_one_permission_it_lacks": (
         "identity",
         "permissions",
         "site.yml named it",
         "slowest",
     ),
-    "test_3_without_any_one_permission_the_training_fails_naming_it": ("taken away", "exit code", "named", "after"),
-    "test_4_without_its_permission_the_function_cannot_serve_and_says_why": (
+    "test_the_training_names_the_one_permission_it_lacks": ("taken away", "exit code", "named", "after"),
+    "test_a_function_without_its_permission_says_why": (
         "taken away",
         "exit code",
         "named",
@@ -88,7 +88,7 @@ def as_deployer(cloud: Rehearsal, url: str) -> int:
     return int(cloud.run("python", "-c", program, url).output.strip().splitlines()[-1])
 
 
-def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owner, row: Row, tmp_path: Path) -> None:
+def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owner, row: Row, tmp_path: Path) -> None:
     cloud = empty_project
     play(cloud, "playbooks/provision_resources.yml", "-e", '{"training_plan": {"needed": false}}')
     play(cloud, "site.yml")
@@ -138,7 +138,7 @@ def test_1_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Ow
         assert set(reports[email]["denied"]) <= PROBES, (email, reports[email]["denied"])
 
 
-def test_2_without_any_one_permission_site_fails_naming_it(cloud: Rehearsal, owner: Owner, row: Row) -> None:
+def test_site_names_the_one_permission_it_lacks(cloud: Rehearsal, owner: Owner, row: Row) -> None:
     failed, slowest = [], 0.0
     for permission in permissions():
         mark = cloud.mark()
@@ -170,9 +170,7 @@ def released(cloud: Rehearsal) -> None:
     ("role", "permission"),
     [(role["name"], permission) for role in site_roles() for permission in role["permissions"]],
 )
-def test_3_without_any_one_permission_the_training_fails_naming_it(
-    cloud: Rehearsal, row: Row, role: str, permission: str
-) -> None:
+def test_the_training_names_the_one_permission_it_lacks(cloud: Rehearsal, row: Row, role: str, permission: str) -> None:
     """The trainer's roles, which site.yml itself keeps: so the run is told to make them smaller."""
     smaller = [
         wanted | {"permissions": [p for p in wanted["permissions"] if (wanted["name"], p) != (role, permission)]}
@@ -188,9 +186,7 @@ def test_3_without_any_one_permission_the_training_fails_naming_it(
     assert outcome.code != 0 and permission in line, outcome.output[-3000:]
 
 
-def test_4_without_its_permission_the_function_cannot_serve_and_says_why(
-    cloud: Rehearsal, owner: Owner, row: Row
-) -> None:
+def test_a_function_without_its_permission_says_why(cloud: Rehearsal, owner: Owner, row: Row) -> None:
     play(cloud, "site.yml")
     policy = owner.call("GET", f"{BUCKET}/iam?optionsRequestedPolicyVersion=3")
     server = f"serviceAccount:{SERVER}"

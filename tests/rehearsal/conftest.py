@@ -142,6 +142,42 @@ def cloud() -> Iterator[Rehearsal]:
     assert f"{bridge}-" not in namespaces, "the rehearsal left a network namespace behind"
 
 
+@pytest.fixture
+def empty(cloud: Rehearsal) -> Rehearsal:
+    """The cloud with a project in which nothing was made yet."""
+    state = cloud.status()
+    if state["instances"] or state["functions"] or len(state["buckets"]) > 1:  # one is another project's
+        cloud.purge()
+        cloud.up()
+    return cloud
+
+
+@pytest.fixture
+def served(cloud: Rehearsal) -> Rehearsal:
+    """The cloud with a model that is served, after a run of site.yml."""
+    if "m4-sponsor-ai" not in cloud.status()["functions"]:
+        outcome = cloud.playbook("site.yml")
+        assert outcome.code == 0, outcome.output[-6000:]
+    return cloud
+
+
+@pytest.fixture
+def with_vm(served: Rehearsal) -> Rehearsal:
+    """The cloud with a served model and the training VM, running or not."""
+    if not served.status()["instances"]:
+        assert served.playbook("playbooks/start_vm.yml").code == 0
+        assert served.playbook("playbooks/stop_vm.yml").code == 0
+    return served
+
+
+@pytest.fixture
+def running(with_vm: Rehearsal) -> Rehearsal:
+    """The cloud with a served model and the training VM running."""
+    if vm_states(with_vm) != ["RUNNING"]:
+        assert with_vm.playbook("playbooks/start_vm.yml").code == 0
+    return with_vm
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for table in methods:
         terminalreporter.section("what was asked of Google since the project was created")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From an empty project to a served prediction and back to a stopped VM, as a person does it: in this order."""
+"""From an empty project to a served prediction and back to a stopped VM.
+
+In the order of the file no test waits for what it needs: the one before has left it. Alone, each makes it first.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ def function_url(cloud: Rehearsal) -> str:
     return url
 
 
-def test_01_a_plan_on_an_empty_project_changes_nothing_and_says_what_would_be(cloud: Rehearsal) -> None:
+def test_a_plan_on_an_empty_project_changes_nothing(empty: Rehearsal) -> None:
+    cloud = empty
     mark = cloud.mark()
     plan = cloud.playbook("site.yml", "--check", "--diff")
     assert plan.code == 0, plan.output[-4000:]
@@ -66,9 +70,10 @@ def test_01_a_plan_on_an_empty_project_changes_nothing_and_says_what_would_be(cl
         "no source of Python",
     ],
 )
-def test_02_wrong_input_ends_in_one_clear_line_before_anything_is_created(
-    cloud: Rehearsal, arguments: list[str], environment: dict[str, str], remedy: str
+def test_wrong_input_ends_in_one_clear_line(
+    empty: Rehearsal, arguments: list[str], environment: dict[str, str], remedy: str
 ) -> None:
+    cloud = empty
     mark = cloud.mark()
     outcome = cloud.playbook("site.yml", *arguments, **environment)
     assert outcome.code != 0
@@ -78,7 +83,8 @@ def test_02_wrong_input_ends_in_one_clear_line_before_anything_is_created(
     assert changed <= {"serviceusage.services.batchEnable"}
 
 
-def test_03_site_trains_on_the_vm_serves_the_model_and_stops_the_vm(cloud: Rehearsal) -> None:
+def test_site_trains_serves_and_stops_the_vm(empty: Rehearsal) -> None:
+    cloud = empty
     mark = cloud.mark()
     outcome = cloud.playbook("site.yml")
     assert outcome.code == 0, outcome.output[-6000:]
@@ -106,7 +112,8 @@ def test_03_site_trains_on_the_vm_serves_the_model_and_stops_the_vm(cloud: Rehea
     )
 
 
-def test_04_a_second_run_changes_nothing_and_starts_nothing(cloud: Rehearsal) -> None:
+def test_a_second_run_changes_nothing(served: Rehearsal) -> None:
+    cloud = served
     mark = cloud.mark()
     outcome = cloud.playbook("site.yml")
     assert outcome.code == 0, outcome.output[-4000:]
@@ -114,7 +121,8 @@ def test_04_a_second_run_changes_nothing_and_starts_nothing(cloud: Rehearsal) ->
     assert cloud.requests(mark, "--mutating") == []
 
 
-def test_04b_the_tour_looks_into_the_vm_and_leaves_it_stopped(cloud: Rehearsal) -> None:
+def test_the_tour_leaves_the_vm_stopped(with_vm: Rehearsal) -> None:
+    cloud = with_vm
     outcome = cloud.playbook("playbooks/demonstrate.yml", "-e", "language=fr")
     assert outcome.code == 0, outcome.output[-4000:]
     for shown in ("Python 3.10.", "git version", "fanops-train[", "arguments.py", "model.onnx", "de nouveau éteinte"):
@@ -123,8 +131,8 @@ def test_04b_the_tour_looks_into_the_vm_and_leaves_it_stopped(cloud: Rehearsal) 
     assert cloud.status()["instances"]["fanops-rehearsal/us-central1-a/ml-training-vm"] == "TERMINATED e2-micro"
 
 
-def test_05_the_vm_is_debian_with_python310_pip_git_and_1_gib(cloud: Rehearsal) -> None:
-    assert cloud.playbook("playbooks/start_vm.yml").code == 0
+def test_the_vm_is_debian_with_python310_and_1_gib(running: Rehearsal) -> None:
+    cloud = running
     graph = cloud.run("ansible-inventory", "--graph")
     assert graph.code == 0 and "ml-training-vm" in graph.output
     script = (
@@ -138,7 +146,8 @@ def test_05_the_vm_is_debian_with_python310_pip_git_and_1_gib(cloud: Rehearsal) 
     assert shown.split()[-1].isdigit() and int(shown.split()[-1]) >= 1
 
 
-def test_06_runbooks_show_and_predict(cloud: Rehearsal) -> None:
+def test_runbooks_show_and_predict(running: Rehearsal) -> None:
+    cloud = running
     predicted = cloud.playbook("playbooks/predict.yml", "-e", "zone=VIP", "-e", "event=Goal")
     assert predicted.code == 0 and any(name in predicted.output for name in NAMES), predicted.output[-2000:]
     status = cloud.playbook("playbooks/show_status.yml")
@@ -147,7 +156,8 @@ def test_06_runbooks_show_and_predict(cloud: Rehearsal) -> None:
     assert logs.code == 0 and "samples generated" in " ".join(logs.output.lower().split()), logs.output[-2000:]
 
 
-def test_07_python_clients_work_unmodified(cloud: Rehearsal) -> None:
+def test_python_clients_work_unmodified(running: Rehearsal) -> None:
+    cloud = running
     program = """
 from google.cloud import compute_v1, storage
 vm = compute_v1.InstancesClient().get(project="fanops-rehearsal", zone="us-central1-a", instance="ml-training-vm")
@@ -160,7 +170,8 @@ print("fine")
     assert outcome.output.strip().endswith("fine"), outcome.output
 
 
-def test_08_gcloud_works_unmodified(cloud: Rehearsal) -> None:
+def test_gcloud_works_unmodified(running: Rehearsal) -> None:
+    cloud = running
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed here: its checks did not run")
 
@@ -194,7 +205,8 @@ def test_08_gcloud_works_unmodified(cloud: Rehearsal) -> None:
     assert cloud.status()["instances"] == {}
 
 
-def test_09_a_private_function_answers_only_with_an_identity(cloud: Rehearsal) -> None:
+def test_a_private_function_wants_an_identity(served: Rehearsal) -> None:
+    cloud = served
     assert cloud.playbook("site.yml", "-e", "function_public=false").code == 0
     code, _ = ask(cloud, function_url(cloud), {"zone": "VIP"})
     assert code in (401, 403)
@@ -204,9 +216,10 @@ def test_09_a_private_function_answers_only_with_an_identity(cloud: Rehearsal) -
     assert ask(cloud, function_url(cloud), {"zone": "VIP"})[0] == 200
 
 
-def test_10_a_lost_answer_makes_no_second_vm_a_failure_stops_it_and_a_withdrawn_family_is_replaced(
-    cloud: Rehearsal,
+def test_a_lost_answer_makes_no_second_vm(
+    served: Rehearsal,
 ) -> None:
+    cloud = served
     assert cloud.playbook("playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm").code == 0
     assert cloud.rehearsal("down").code == 0
     cloud.up("--withdraw", "debian-11", "--image", "debian-12", "--image", "python313")
@@ -226,7 +239,8 @@ def test_10_a_lost_answer_makes_no_second_vm_a_failure_stops_it_and_a_withdrawn_
     assert cloud.status()["instances"] == {"fanops-rehearsal/us-central1-a/ml-training-vm": "TERMINATED e2-micro"}
 
 
-def test_11_a_deleted_vm_is_gone_and_the_log_is_clean(cloud: Rehearsal) -> None:
+def test_a_deleted_vm_is_gone_and_the_log_is_clean(served: Rehearsal) -> None:
+    cloud = served
     assert cloud.playbook("playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm").code == 0
     state = cloud.status()
     assert state["instances"] == {}

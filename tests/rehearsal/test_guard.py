@@ -27,6 +27,21 @@ def a_vm_of_its_own(cloud: Rehearsal) -> Iterator[None]:
     google(cloud, SWEEP)
 
 
+@pytest.fixture
+def free_vm(cloud: Rehearsal) -> None:
+    """The VM runs as e2-micro, whatever a test before did to it."""
+    if cloud.status()["instances"].get(VM) != "RUNNING e2-micro":
+        google(cloud, SWEEP + "vm('ml-training-vm')")
+
+
+@pytest.fixture
+def resized_vm(cloud: Rehearsal, free_vm: None) -> None:
+    """The VM had another machine type before, so that a run of it has ended."""
+    if not cloud.requests("0", "--method", "compute.instances.setMachineType"):
+        for machine_type in ("e2-small", "e2-micro"):
+            assert resize(cloud, machine_type, *ALLOWED).code == 0
+
+
 def resize(cloud: Rehearsal, machine_type: str, *arguments: str) -> Outcome:
     return cloud.playbook("playbooks/resize_vm.yml", "-e", f"machine_type={machine_type}", *arguments)
 
@@ -39,7 +54,7 @@ def last_line(outcome: Outcome) -> str:
     return outcome.output.strip().splitlines()[-1]
 
 
-def test_1_site_is_refused_with_every_violation_in_one_line_and_no_mutating_call(cloud: Rehearsal) -> None:
+def test_site_is_refused_with_every_violation_in_one_line(cloud: Rehearsal) -> None:
     google(
         cloud,
         "c.AddressesClient().insert(project=P, region='us-central1', address_resource=c.Address(name='kept')).result()",
@@ -71,7 +86,8 @@ def test_1_site_is_refused_with_every_violation_in_one_line_and_no_mutating_call
 
 
 @pytest.mark.long
-def test_2_a_resize_is_guarded_planned_done_proven_and_undone(cloud: Rehearsal) -> None:
+@pytest.mark.usefixtures("free_vm")
+def test_a_resize_is_guarded_planned_and_undone(cloud: Rehearsal) -> None:
     mark = cloud.mark()
     refused = resize(cloud, "e2-small")
     assert refused.code != 0 and "[machine-type]" in last_line(refused)
@@ -96,6 +112,7 @@ def test_2_a_resize_is_guarded_planned_done_proven_and_undone(cloud: Rehearsal) 
     assert back.code == 0 and cloud.status()["instances"][VM] == "RUNNING e2-micro", back.output[-3000:]
 
 
+@pytest.mark.usefixtures("free_vm")
 @pytest.mark.parametrize(
     ("kind", "key", "trouble", "said"),
     [
@@ -105,7 +122,7 @@ def test_2_a_resize_is_guarded_planned_done_proven_and_undone(cloud: Rehearsal) 
     ],
     ids=["stock-out", "quota"],
 )
-def test_3_a_vm_that_does_not_start_as_what_was_asked_for_goes_back(
+def test_a_vm_that_does_not_start_goes_back(
     cloud: Rehearsal, kind: str, key: str, trouble: dict[str, object], said: str
 ) -> None:
     store = Store(load().home / "state.sqlite")
@@ -122,7 +139,8 @@ def test_3_a_vm_that_does_not_start_as_what_was_asked_for_goes_back(
     assert cloud.status()["instances"][VM] == f"{status} e2-micro"
 
 
-def test_4_costs_are_shown_as_tables_and_as_json(cloud: Rehearsal) -> None:
+@pytest.mark.usefixtures("resized_vm")
+def test_costs_are_shown_as_tables_and_as_json(cloud: Rehearsal) -> None:
     mark = cloud.mark()
     shown = cloud.playbook("playbooks/show_costs.yml", "-e", "hours_per_week=5")
     assert shown.code == 0, shown.output[-3000:]

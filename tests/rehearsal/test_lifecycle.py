@@ -26,9 +26,7 @@ def show_status(cloud: Rehearsal) -> dict[str, Any]:
     return document
 
 
-def test_1_a_controller_killed_in_mid_training_leaves_no_vm_running_and_nothing_to_train_again(
-    cloud: Rehearsal, tmp_path: Path
-) -> None:
+def test_a_killed_controller_leaves_no_vm_running(cloud: Rehearsal, tmp_path: Path) -> None:
     controller = Controller(cloud, tmp_path / "site.log", "site.yml", *LONG, *IMPATIENT)
     controller.wait_for(" trees, ")
     controller.kill()
@@ -53,7 +51,8 @@ def test_1_a_controller_killed_in_mid_training_leaves_no_vm_running_and_nothing_
     assert cloud.requests(mark, "--method", "compute.instances.start") == []
 
 
-def test_2_a_zone_without_machines_is_left_for_another_of_always_free(cloud: Rehearsal) -> None:
+def test_a_zone_without_machines_is_left_for_another(with_vm: Rehearsal) -> None:
+    cloud = with_vm
     from rehearsal.services.compute.limits import STOCKOUTS
     from rehearsal.settings import load
     from rehearsal.store import Store
@@ -76,7 +75,8 @@ def test_2_a_zone_without_machines_is_left_for_another_of_always_free(cloud: Reh
         store.close()
 
 
-def test_3_a_teardown_leaves_nothing_of_ours_and_touches_nothing_else(cloud: Rehearsal) -> None:
+def test_a_teardown_touches_nothing_else(served: Rehearsal) -> None:
+    cloud = served
     program = """
 from google.cloud import compute_v1, storage
 storage.Client().create_bucket("foreign-bucket", location="us-central1")

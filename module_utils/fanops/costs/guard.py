@@ -7,9 +7,10 @@ A rule looks at what is wanted and at what the project has, and yields a finding
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from ansible.module_utils.fanops.costs.findings import Finding
-from ansible.module_utils.fanops.costs.prices import Money, Prices
+from ansible.module_utils.fanops.costs.findings import Finding, together, total
+from ansible.module_utils.fanops.costs.prices import Money, Prices, cents
 from ansible.module_utils.fanops.costs.project_inventory import Disk, Holdings, Vm, Wanted
 
 Rule = Callable[[Wanted, Holdings, Prices], Iterator[Finding]]
@@ -19,6 +20,40 @@ RULES: dict[str, Rule] = {}
 def judge(wanted: Wanted, found: Holdings, prices: Prices) -> list[Finding]:
     """Everything that would be billed, in the order of the rules."""
     return [finding for rule in RULES.values() for finding in rule(wanted, found, prices)]
+
+
+def facts(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
+    """The findings and the prices as facts, whether they are reason to refuse or not."""
+    verdict = f"Billable: {together(findings, prices)}" if findings else f"Free by the rules of {prices.as_of}"
+    return {
+        "findings": [finding.facts() for finding in findings],
+        "month": float(total(findings)[0]),
+        "summary": f"{verdict}. {prices.ipv4_note}",
+        "machine": _machine(wanted, found, prices),
+        "as_of": prices.as_of,
+        "plan_notes": [f"cost    {verdict}"],
+    }
+
+
+def _machine(wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
+    """What changes for the VM's machine type, and what that costs."""
+    ours = found.ours(wanted)
+    now = ours.machine_type if ours else wanted.machine_type
+    old, new = prices.vm_hour(now), prices.vm_hour(wanted.machine_type)
+    machine: dict[str, Any] = {
+        "current": {"machine_type": ours.machine_type, "status": ours.status, "zone": ours.zone} if ours else None,
+        "wanted": wanted.machine_type,
+        "difference_month": None,
+        "price": "Price: not known, because pricing/google_cloud.yml does not list both types.",
+    }
+    if old is not None and new is not None:
+        before, after = cents(old * prices.month), cents(new * prices.month)
+        machine["difference_month"] = float(after - before)
+        machine["price"] = (
+            f"Price: ${old:.6f} an hour before, ${new:.6f} after; "
+            f"${before} a month before, ${after} after ({after - before:+})."
+        )
+    return machine
 
 
 def rule(name: str) -> Callable[[Rule], Rule]:

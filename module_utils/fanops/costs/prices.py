@@ -23,7 +23,7 @@ def cents(amount: Money) -> Money:
 
 
 def dollars(amount: Money | None) -> str:
-    """``$6.11``; words for a price that is not known."""
+    """A dollar sign, dollars and cents; words for a price that is not known."""
     return UNLISTED if amount is None else f"${cents(amount)}"
 
 

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, compute_url, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.costs import project_inventory
-from ansible.module_utils.fanops.costs.project_inventory import Holdings
+from ansible.module_utils.fanops.costs.ledger import Run, runs
+from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
+from ansible.module_utils.fanops.resources.power_history import operations_of
 
 STORAGE = "https://storage.googleapis.com/storage/v1/b"
 
@@ -29,6 +33,26 @@ def read_holdings(client: Client, bucket: str, *, bucket_size: bool = False) -> 
         addresses=tuple(project_inventory.addresses(addresses)),
         bucket=project_inventory.bucket(found, _size(client, bucket) if bucket_size else 0) if found else None,
     )
+
+
+def read_runs(client: Client, wanted: Wanted, found: Holdings) -> list[Run]:
+    """The VM's runs; none where the Compute Engine API is off."""
+    ours = found.ours(wanted)
+    zone = segment(ours.zone if ours else wanted.zone)
+    url = f"{compute_url(client.project)}/zones/{zone}/instances/{segment(wanted.vm_name)}"
+    try:
+        instance = client.find(url, attempting=f"read instance {wanted.vm_name}") if ours else None
+        return runs(operations_of(client, wanted.vm_name), instance, wanted.machine_type)
+    except GoogleApiError as error:
+        if error.service_disabled:
+            return []
+        raise
+
+
+def google_now(client: Client) -> datetime:
+    """The time by Google's clock: a run that goes on is as long as Google says, whatever this machine thinks."""
+    params = {"project": client.project, "maxResults": 1}
+    return parsedate_to_datetime(client.send("GET", STORAGE, attempting="read the time", params=params).headers["Date"])
 
 
 def _aggregated(client: Client, what: str) -> list[dict[str, Any]] | None:

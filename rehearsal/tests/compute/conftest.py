@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
-import rehearsal.services.handlers  # noqa: F401 - registers them
-from compute_world import PROJECT, MemoryGuests, MemoryImages, MemoryMetadata, World
+from compute_world import PROJECT, World
 
 
 @pytest.fixture
 def world(control_plane: Any, ask: Any) -> Iterator[World]:
     """A project with Compute enabled and no VM. Every answer must have been as Google's schema says."""
-    control_plane.guests, control_plane.images = MemoryGuests(), MemoryImages()
-    control_plane.metadata = MemoryMetadata()
     control_plane.identity.services.enable(PROJECT, "compute.googleapis.com")
     made = World(control_plane, ask)
     made.start()

@@ -228,3 +228,20 @@ def test_what_the_metadata_server_is_told(world: World) -> None:
     interface = told["networkInterfaces"][0]
     assert interface["ip"] == world.guest().internal
     assert interface["accessConfigs"][0]["externalIp"] == world.guest().external
+
+
+def test_an_external_address_is_taken_away_and_given_while_the_vm_runs(world: World) -> None:
+    path, nic = "zones/us-central1-a/instances/vm", "networkInterface=nic0"
+    world.create()
+    world.call("POST", f"{path}/addAccessConfig?{nic}", {}, status=400)
+    world.call("POST", f"{path}/deleteAccessConfig?{nic}&accessConfig=another", status=400)
+    world.call("POST", f"{path}/deleteAccessConfig?networkInterface=nic7&accessConfig=external-nat", status=400)
+    world.do("POST", f"{path}/deleteAccessConfig?{nic}&accessConfig=external-nat")
+    assert "accessConfigs" not in world.vm()["networkInterfaces"][0] and world.guest().external is None
+    world.do("POST", f"{path}/stop")
+    world.do("POST", f"{path}/start")
+    assert world.guest().external is None
+    world.call("POST", f"{path}/addAccessConfig?{nic}", {"natIP": "198.51.100.9"}, status=501)
+    world.do("POST", f"{path}/addAccessConfig?{nic}", {"name": "external-nat", "type": "ONE_TO_ONE_NAT"})
+    (access,) = world.vm()["networkInterfaces"][0]["accessConfigs"]
+    assert access["natIP"] == world.guest().external

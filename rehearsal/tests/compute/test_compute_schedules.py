@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compute_world import PROJECT, ZONE, World
-from rehearsal.services.compute import clock, operations
+from rehearsal.services.compute import clock, operations, timers
 
 PATH = "regions/us-central1/resourcePolicies"
 DAY = 24 * 3600.0
@@ -70,8 +70,9 @@ def test_nothing_happens_without_the_permission_of_the_service_agent(
 def test_an_expired_schedule_does_nothing(world: World, travel: Callable[[float], None]) -> None:
     expires = clock.timestamp(clock.now() + 30)
     scheduled(world, vmStopSchedule={"schedule": "0 0 29 2 *"}, expirationTime=expires)
+    watcher = timers.Timers(world.cloud)
     travel(1600 * DAY)
-    time.sleep(0.05)
+    watcher.act()
     assert world.vm()["status"] == "RUNNING"
     assert world.call("GET", f"{PATH}/nights")["status"] == "EXPIRED"
 

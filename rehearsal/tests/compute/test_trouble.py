@@ -8,12 +8,14 @@ import json
 import tarfile
 import time
 from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from compute_world import BASE, PROJECT, ZONE, World, vm_body
 from rehearsal import cli
+from rehearsal.services.serviceusage import services
 
 USAGE = f"https://serviceusage.googleapis.com/v1/projects/{PROJECT}/services"
 VM = f"zones/{ZONE}/instances/vm"
@@ -54,13 +56,17 @@ def test_quotas_add_up_and_are_cleared(world: World, trouble: Any) -> None:
     assert error_of(world) == ""
 
 
-def test_an_api_just_enabled_is_refused_for_a_while(world: World, trouble: Any) -> None:
+def test_an_api_just_enabled_is_refused_for_a_while(
+    world: World, trouble: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: now[0]))
     url = "https://cloudfunctions.googleapis.com/v2/projects/fanops-rehearsal/locations/us-central1/runtimes"
-    trouble("set", "api-delay", "0.3")
+    trouble("set", "api-delay", "30")
     world.call("POST", f"{USAGE}/cloudfunctions.googleapis.com:enable", {})
     assert world.call("GET", f"{USAGE}/cloudfunctions.googleapis.com")["state"] == "ENABLED"
     assert "SERVICE_DISABLED" in json.dumps(world.call("GET", url, status=403))
-    time.sleep(0.35)
+    now[0] += 31
     assert "SERVICE_DISABLED" not in json.dumps(json.loads(world.ask("GET", url).get_data()))
     # Enabling what is enabled already does not begin the delay anew.
     world.call("POST", f"{USAGE}/cloudfunctions.googleapis.com:enable", {})
@@ -123,9 +129,9 @@ def test_a_troublesome_boot_is_one_boot_and_leaves_nothing(world: World, trouble
 
 def test_googles_clock_can_be_elsewhere(world: World, trouble: Any) -> None:
     trouble("set", "clock", "-600")
+    before = time.time()
     answer = world.ask("GET", f"{BASE}/{PROJECT}/zones")
-    skew = parsedate_to_datetime(answer.headers["Date"]).timestamp() - time.time()
-    assert -605 < skew < -595
+    assert before - 601 <= parsedate_to_datetime(answer.headers["Date"]).timestamp() <= time.time() - 600
     trouble("clear", "clock")
     assert "Date" not in world.ask("GET", f"{BASE}/{PROJECT}/zones").headers
 

@@ -96,7 +96,7 @@ def storage_url() -> Iterator[str]:
     options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory", "-external-url", url]
     # the package's own wrapper never reads what the server logs, and the server stands still when the pipe is full
     server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
+    for _ in range(1200):
         with contextlib.suppress(requests.ConnectionError):
             requests.get(f"{url}/storage/v1/b?project=test", timeout=5)
             break

@@ -19,7 +19,7 @@ from ml import fingerprint
 from ml.core.context import EVENTS, ZONES
 from ml.core.features import Features, encode_arrays
 from ml.core.sponsors import CLASSES
-from ml.data import spool, synthetic
+from ml.data import file_reader, spool, synthetic
 from ml.data.file_reader import DataError, read
 from ml.data.training_data import open_data
 from ml.progress import Log
@@ -101,24 +101,26 @@ GOOD = "45,0,21.5,0.7,VIP,Goal,Visa"
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("121,0,21.5,0.7,VIP,Goal,Visa", "row 70,001, column match_minute: the value is '121', it must be an integer from 0 to 120"),
-        ("4.5,0,21.5,0.7,VIP,Goal,Visa", "row 70,001, column match_minute: the value is '4.5'"),
-        ("soon,0,21.5,0.7,VIP,Goal,Visa", "row 70,001, column match_minute: the value is 'soon'"),
-        ("45,-11,21.5,0.7,VIP,Goal,Visa", "row 70,001, column score_diff: the value is '-11'"),
-        ("45,0,nan,0.7,VIP,Goal,Visa", "row 70,001, column temperature: the value is 'nan'"),
-        ("45,0,21.5,,VIP,Goal,Visa", "row 70,001, column crowd_density: the value is missing"),
-        ("45,0,21.5,0.7,vip,Goal,Visa", "row 70,001, column zone: the value is 'vip', it must be one of VIP, North"),
-        ("45,0,21.5,0.7,VIP,Offside,Visa", "row 70,001, column event: the value is 'Offside'"),
-        ("45,0,21.5,0.7,VIP,Goal,Pepsi", "row 70,001, column sponsor: the value is 'Pepsi'"),
-        ("45,0,21.5,0.7,VIP,Goal", "line 70002: 6 columns instead of 7"),
+        ("121,0,21.5,0.7,VIP,Goal,Visa", "row 1,201, column match_minute: the value is '121', it must be an integer from 0 to 120"),
+        ("4.5,0,21.5,0.7,VIP,Goal,Visa", "row 1,201, column match_minute: the value is '4.5'"),
+        ("soon,0,21.5,0.7,VIP,Goal,Visa", "row 1,201, column match_minute: the value is 'soon'"),
+        ("45,-11,21.5,0.7,VIP,Goal,Visa", "row 1,201, column score_diff: the value is '-11'"),
+        ("45,0,nan,0.7,VIP,Goal,Visa", "row 1,201, column temperature: the value is 'nan'"),
+        ("45,0,21.5,,VIP,Goal,Visa", "row 1,201, column crowd_density: the value is missing"),
+        ("45,0,21.5,0.7,vip,Goal,Visa", "row 1,201, column zone: the value is 'vip', it must be one of VIP, North"),
+        ("45,0,21.5,0.7,VIP,Offside,Visa", "row 1,201, column event: the value is 'Offside'"),
+        ("45,0,21.5,0.7,VIP,Goal,Pepsi", "row 1,201, column sponsor: the value is 'Pepsi'"),
+        ("45,0,21.5,0.7,VIP,Goal", "line 1202: 6 columns instead of 7"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_said_with_row_and_column_and_nothing_is_written(
-    line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(file_reader, "_BATCH_ROWS", 500)
+    monkeypatch.setattr(file_reader, "_BLOCK_BYTES", 2**14)
     path = tmp_path / "bad.csv"
     # behind more than one batch, and before a row that is wrong as well
-    path.write_text("\n".join([HEADER, *[GOOD] * 70_000, line, GOOD, "x,x,x,x,x,x,x"]) + "\n")
+    path.write_text("\n".join([HEADER, *[GOOD] * 1200, line, GOOD, "x,x,x,x,x,x,x"]) + "\n")
     assert main(["--data", str(path), "--output", str(tmp_path / "run")]) == 1
     error = capsys.readouterr().err
     assert message in error

@@ -25,7 +25,7 @@ MIB = 2**20
 
 @pytest.fixture
 def bucket(client: Client) -> Bucket:
-    return Bucket(BUCKET, client, deadline=5)
+    return Bucket(BUCKET, client, deadline=60)
 
 
 def changed(candidate: Candidate, **facts: Any) -> Candidate:

@@ -49,7 +49,7 @@ def objects(client: Client) -> dict[str, int]:
 
 @pytest.fixture
 def bucket(client: Client) -> Bucket:
-    return Bucket(BUCKET, client, deadline=5)
+    return Bucket(BUCKET, client, deadline=60)
 
 
 def test_what_was_published_is_what_is_read(bucket: Bucket, client: Client) -> None:

@@ -10,6 +10,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -141,32 +142,46 @@ def test_no_credentials_are_one_line(
 
 
 def test_a_sign_of_life_while_trees_grow(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress(Log(), 100, 2000, interval=0.05) as progress:
-        time.sleep(0.12)
-        progress.advance(trees=40, rows=1000)
-        time.sleep(0.12)
-    lines = capsys.readouterr().out.splitlines()
-    assert "0 of 100 trees, 0 of 2,000 rows, just begun, memory" in lines[0]
+    now = [0.0]
+    progress = Progress(Log(clock=lambda: now[0]), 100, 2000)
+    progress.show()
+    now[0] = 8.0
+    progress.advance(trees=40, rows=1000)
+    progress.show()
+    begun, growing = capsys.readouterr().out.splitlines()
+    assert "0 of 100 trees, 0 of 2,000 rows, just begun, memory" in begun
     assert re.search(
-        r"40 of 100 trees, 1,000 of 2,000 rows, [0-9.]+ trees/s, about \d+ s left, memory \d+ MiB", lines[-1]
+        r"8\.0 s\] .* 40 of 100 trees, 1,000 of 2,000 rows, 5\.0 trees/s, about 12 s left, memory \d+ MiB", growing
     )
     assert memory_bytes("VmRSS") <= memory_bytes("VmHWM")
 
 
+def test_signs_of_life_come_by_themselves() -> None:
+    seen = threading.Event()
+
+    class Watched(Log):
+        def __call__(self, message: str) -> None:
+            seen.set()
+
+    with Progress(Watched(), 100, 2000, interval=0.01):
+        assert seen.wait(60)
+
+
 def test_a_terminal_gets_a_bar_that_lines_replace() -> None:
+    now = [0.0]
     master, slave = pty.openpty()
     with os.fdopen(slave, "w", encoding="utf-8") as terminal:
-        log = Log(terminal)
-        with Progress(log, 100, 2000) as progress:
-            progress.advance(trees=50, rows=1000)
-            shown = ""
-            while "50 of 100" not in shown:  # a read waits until there is something to read
-                shown += os.read(master, 65536).decode()
-            log("a milestone")
-            while "a milestone" not in shown:
-                shown += os.read(master, 65536).decode()
+        log = Log(terminal, lambda: now[0])
+        progress = Progress(log, 100, 2000)
+        progress.advance(trees=50, rows=1000)
+        now[0] = 0.6
+        progress.show()
+        log("a milestone")
+        shown = ""
+        while "a milestone\r\n" not in shown:  # a read returns what the terminal has passed on by then
+            shown += os.read(master, 65536).decode()
     assert f"[{'#' * 15}{'.' * 15}] 50 of 100 trees, 1,000 of 2,000 rows" in shown
-    assert re.search(r"\r\x1b\[K\[ +\d+\.\d s\] a milestone", shown)
+    assert re.search(r"\r\x1b\[K\[ +0\.6 s\] a milestone\r\n", shown)
 
 
 def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_model(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 import requests
@@ -18,7 +17,7 @@ from ansible.module_utils.fanops.preflight import local
 from ansible.module_utils.fanops.preflight.cloud import Survey
 from ansible.module_utils.fanops.preflight.findings import summary
 
-import rehearsal.services.handlers  # noqa: F401 - registers them
+from rehearsal.testing.client import Session
 
 DEPLOYER_ROLE = Path(__file__).parents[3] / "roles/project_foundation/files/fanops_m4_deployer.yml"
 PROJECT = "fanops-rehearsal"
@@ -42,28 +41,6 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class GatewaySession:
-    """A `requests`-like session whose requests the control plane answers, as the deployer."""
-
-    def __init__(self, control_plane: Any) -> None:
-        self.control_plane = control_plane
-        self.token = control_plane.identity.access_token(DEPLOYER)["access_token"]
-
-    def request(self, method: str, url: str, *, params: Any = None, json: Any = None, timeout: Any = None) -> Any:
-        host, _, path = url.removeprefix("https://").partition("/")
-        target = f"/{path}" + (f"?{urlencode(params, doseq=True)}" if params else "")
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        body = b"" if json is None else dumps(json)
-        answer = self.control_plane.dispatch(method, host, target, headers, body)
-        response = requests.Response()
-        response.status_code, response._content = answer.status_code, answer.get_data()
-        return response
-
-
-def dumps(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
 @pytest.fixture
 def look(control_plane: Any) -> Callable[..., dict[str, str]]:
     """Enable the APIs, and return a function that surveys: check -> line. No call may have changed anything."""
@@ -71,7 +48,7 @@ def look(control_plane: Any) -> Callable[..., dict[str, str]]:
         control_plane.identity.services.enable(PROJECT, service)
 
     def survey(**changes: Any) -> dict[str, str]:
-        client = Client(GatewaySession(control_plane), changes.pop("project", PROJECT), account=DEPLOYER)
+        client = Client(Session(control_plane, DEPLOYER), changes.pop("project", PROJECT), account=DEPLOYER)
         before = control_plane.log.last_number()
         made = Survey(client, OPTIONS | changes)
         found = made.findings()

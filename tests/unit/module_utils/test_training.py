@@ -199,9 +199,7 @@ def test_finish_script_writes_what_systemd_said(tmp_path: Path) -> None:
     assert status["exit_status"] == "3" and status["ended"] > 0 and isinstance(status["oom_kills"], int)
 
 
-def test_what_is_done_at_the_end_is_done_before_the_run_counts_as_ended_and_its_failure_changes_nothing(
-    tmp_path: Path, systemd: Systemd
-) -> None:
+def test_the_last_command_runs_before_a_run_counts_as_ended(tmp_path: Path, systemd: Systemd) -> None:
     seen = tmp_path / "seen"
     program = f"import pathlib, sys; pathlib.Path({str(seen)!r}).write_text(str(pathlib.Path('{tmp_path}/abc/status.json').exists()))"
     options = {**OPTIONS, "on_end": [sys.executable, "-c", program + "; sys.exit('no network')"]}

@@ -4,179 +4,209 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.unit.modules.fake_google import ApiError, FakeGoogle, Response, RunModule
+from rehearsal.services.functions import records
+from rehearsal.services.functions.build import BuildError
+from rehearsal.testing.client import Session
+from rehearsal.wire.faults import Fault
+from tests.unit.modules.conftest import PROJECT, RunModule, act
 
-PATH = "cloudfunctions.googleapis.com/v2/projects/demo/locations/r/functions/ask"
+REGION = "us-central1"
+PATH = f"cloudfunctions.googleapis.com/v2/projects/{PROJECT}/locations/{REGION}/functions/sponsor"
+KEY = f"{PROJECT}/{REGION}/sponsor"
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> dict[str, Any]:
-    (tmp_path / "main.py").write_text("def answer(request): return {}")
-    (tmp_path / "requirements.txt").write_text("numpy")
-    return {
-        "name": "ask",
-        "region": "r",
-        "source": [{"src": str(tmp_path)}],
-        "runtime": "python313",
-        "entry_point": "answer",
-        "memory": "512M",
-        "environment": {"MODEL_BUCKET": "models"},
-        "public": True,
-        "labels": {"app": "fanops-m4"},
-    }
+def options(function_options: dict[str, Any]) -> dict[str, Any]:
+    return function_options
 
 
-def test_function_is_planned_built_and_left_alone(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
+def resource(google: Session) -> dict[str, Any]:
+    """The function as Google has it."""
+    found: dict[str, Any] = act(google, "GET", PATH)
+    return found
+
+
+def change(google: Session, **members: Any) -> None:
+    """Let the function be otherwise, without a request; ``serviceConfig`` is merged."""
+    record = google.cloud.store.get(records.FUNCTIONS.kind, KEY)
+    service = record["resource"]["serviceConfig"] | members.pop("serviceConfig", {})
+    record["resource"] |= members | {"serviceConfig": service}
+    google.cloud.store.put(records.FUNCTIONS.kind, KEY, record)
+
+
+def uploads(google: Session) -> list[bytes]:
+    """The archives that were uploaded."""
+    return [sent.body for sent in google.calls if sent.verb == "PUT"]
+
+
+class Response:
+    """As much of ``requests.Response`` as the module looks at."""
+
+    def __init__(self, status_code: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.status_code, self.content, self.headers = status_code, content, headers or {}
+        self.text = content.decode()
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+def test_function_is_planned_built_and_left_alone(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     planned = run("cloud_function", check=True, **options)
-    assert planned["actions"] == ["create function ask in r", "open to everybody"]
-    assert planned["function"]["url"] == "https://r-demo.cloudfunctions.net/ask"
-    assert google.mutations == [] and google.uploads == []
+    assert planned["actions"] == [f"create function sponsor in {REGION}", "open to everybody"]
+    assert planned["function"]["url"] == f"https://{REGION}-{PROJECT}.cloudfunctions.net/sponsor"
+    assert google.mutations == [] and uploads(google) == []
     created = run("cloud_function", **options)
     assert created["actions"] == planned["actions"] and created["diff"] == planned["diff"]
     assert created["function"]["labels"]["content-hash"] == created["content_hash"][:40]
-    assert zipfile.ZipFile(io.BytesIO(google.uploads[0])).namelist() == ["main.py", "requirements.txt"]
-    google.calls.clear()
+    assert zipfile.ZipFile(io.BytesIO(uploads(google)[0])).namelist() == ["main.py", "requirements.txt"]
+    google.forget()
     again = run("cloud_function", **options)
     assert not again["changed"] and google.mutations == [] and len(google.calls) == 2
 
 
-def test_changed_source_is_deployed(
-    run: RunModule, google: FakeGoogle, options: dict[str, Any], tmp_path: Path
-) -> None:
+def test_changed_source_is_deployed(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
-    (tmp_path / "main.py").write_text("def answer(request): return {'a': 1}")
+    Path(options["source"][0]["src"], "main.py").write_text("def answer(request): return {'a': 1}")
     planned = run("cloud_function", check=True, **options)
-    assert planned["actions"] == ["deploy function ask in r"] and list(planned["diff"]["after"]) == ["content_hash"]
-    assert len(google.uploads) == 1
+    assert planned["actions"] == [f"deploy function sponsor in {REGION}"] and list(planned["diff"]["after"]) == [
+        "content_hash"
+    ]
+    assert len(uploads(google)) == 1
     assert run("cloud_function", **options)["changed"]
-    mask = next(params["updateMask"] for verb, _url, params, _body in google.calls if verb == "PATCH")
+    mask = next(sent.params["updateMask"] for sent in google.calls if sent.verb == "PATCH")
     assert "buildConfig.source" in mask and "serviceConfig.availableMemory" in mask
-    assert len(google.uploads) == 2
+    assert len(uploads(google)) == 2
 
 
-def test_setting_changed_by_hand_is_corrected(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
+def test_setting_changed_by_hand_is_corrected(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
-    google.resources[PATH]["serviceConfig"]["availableMemory"] = "1G"
-    google.resources[PATH]["serviceConfig"]["environmentVariables"]["OTHER"] = "kept"
+    environment = {"MODEL_BUCKET": "models", "OTHER": "kept"}
+    change(google, serviceConfig={"availableMemory": "1G", "environmentVariables": environment})
     result = run("cloud_function", **options)
     assert result["diff"] == {"before": {"memory": "1G"}, "after": {"memory": "512M"}}
     assert result["function"]["serviceConfig"]["environmentVariables"] == {"MODEL_BUCKET": "models", "OTHER": "kept"}
 
 
 def test_same_memory_in_another_spelling_is_no_difference(
-    run: RunModule, google: FakeGoogle, options: dict[str, Any]
+    run: RunModule, google: Session, options: dict[str, Any]
 ) -> None:
     run("cloud_function", **{**options, "memory": "1Gi"})
-    google.resources[PATH]["serviceConfig"]["availableMemory"] = "1024Mi"
+    change(google, serviceConfig={"availableMemory": "1024Mi"})
     assert not run("cloud_function", **{**options, "memory": "1Gi"})["changed"]
 
 
-def test_public_access_is_given_and_taken(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
+def test_public_access_is_given_and_taken(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
     result = run("cloud_function", **{**options, "public": False})
     assert result["actions"] == ["close to the public"]
     assert result["diff"] == {"before": {"public": True}, "after": {"public": False}}
     assert not run("cloud_function", **{**options, "public": False})["changed"]
-    assert len(google.uploads) == 1
+    assert len(uploads(google)) == 1
 
 
-def test_failed_function_is_deployed_again(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
+def test_failed_function_is_deployed_again(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
-    google.resources[PATH]["state"] = "FAILED"
+    change(google, state="FAILED")
     assert run("cloud_function", **options)["function"]["state"] == "ACTIVE"
 
 
-def test_build_failure_shows_the_log(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
-    google.build_error = {"code": 3, "message": "Build failed\nStep 1\nERROR: no matching distribution for nonsense"}
+def test_build_failure_shows_the_log(run: RunModule, google: Session, options: dict[str, Any]) -> None:
+    build = google.cloud.containers
+    build.build_code, build.build_output = 1, ("Step 1", "ERROR: no matching distribution for nonsense")
     result = run("cloud_function", **options)
     assert "no matching distribution for nonsense" in result["msg"]
     assert result["failure"]["reason"] == "buildFailed"
-    google.build_error = {
-        "code": 3,
-        "message": "Build failed with status: FAILURE. See https://console.cloud.google.com/x/1b4e28ba-2fa1-11d2-883f-0016d3cca427",
-    }
-    google.calls.clear()
-    assert "no matching distribution for nonsense" in run("cloud_function", **options)["msg"]
 
 
-def test_deployment_under_way_is_waited_for(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
-    run("cloud_function", **options)
-    busy = ApiError(409, "unable to queue the operation", "aborted", status="ABORTED")
-    google.fail("PATCH", busy, times=3)
-    assert run("cloud_function", **{**options, "memory": "1G"})["changed"]
-
-
-def test_create_whose_answer_got_lost_is_waited_for(
-    run: RunModule, google: FakeGoogle, options: dict[str, Any]
+def test_build_failure_that_only_points_to_its_log_is_looked_up(
+    run: RunModule, google: Session, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    google.lose_answer(r"POST .*/functions$")
+    def fail(cloud: Any, name: Any, runtime: str, digest: str, say: Callable[[str], None]) -> None:
+        say("ERROR: no matching distribution for nonsense")
+        raise BuildError("see the log")
+
+    monkeypatch.setattr("rehearsal.services.functions.build.build", fail)
+    assert "no matching distribution for nonsense" in run("cloud_function", **options)["msg"]
+    assert "logging.entries.list" in {entry.method for entry in google.cloud.log.entries()}
+
+
+def test_deployment_under_way_is_waited_for(run: RunModule, google: Session, options: dict[str, Any]) -> None:
+    run("cloud_function", **options)
+    google.before("PATCH", lambda: change(google, state="DEPLOYING"))
+    google.clock.at(12, lambda: change(google, state="ACTIVE"))
+    assert run("cloud_function", **{**options, "memory": "1G"})["changed"] and google.clock.now >= 12
+
+
+def test_create_whose_answer_got_lost_is_waited_for(run: RunModule, google: Session, options: dict[str, Any]) -> None:
+    google.cloud.faults.plan(Fault("cloudfunctions.projects.locations.functions.create", "drop"))
     result = run("cloud_function", **options)
-    assert result["function"]["state"] == "ACTIVE" and len(google.uploads) == 1
+    assert result["function"]["state"] == "ACTIVE" and len(uploads(google)) == 1
+    assert not google.cloud.faults.unfired()
 
 
 def test_create_whose_answer_got_lost_and_that_failed_says_why(
-    run: RunModule, google: FakeGoogle, options: dict[str, Any]
+    run: RunModule, google: Session, options: dict[str, Any]
 ) -> None:
-    google.lose_answer(r"POST .*/functions$")
-
-    def fail() -> None:
-        if PATH in google.resources:
-            google.resources[PATH] |= {"state": "FAILED", "stateMessages": [{"message": "no memory left"}]}
-
-    google.meanwhile = fail
+    google.cloud.faults.plan(Fault("cloudfunctions.projects.locations.functions.create", "drop"))
+    google.cloud.containers.build_code, google.cloud.containers.build_output = 1, ("no memory left",)
     message = run("cloud_function", **options)["msg"]
-    assert "create function ask in r: its state is FAILED (no memory left). Run again." in message
+    assert f"create function sponsor in {REGION}: its state is FAILED (" in message
+    assert "no memory left" in message and message.endswith("Run again.")
 
 
 @pytest.mark.parametrize(("then", "changed"), [("ACTIVE", False), (None, True)])
 def test_what_somebody_else_began_is_waited_for(
-    run: RunModule, google: FakeGoogle, options: dict[str, Any], then: str | None, changed: bool
+    run: RunModule, google: Session, options: dict[str, Any], then: str | None, changed: bool
 ) -> None:
     run("cloud_function", **options)
-    google.resources[PATH]["state"] = "DEPLOYING" if then else "DELETING"
+    change(google, state="DEPLOYING" if then else "DELETING")
+    began = google.clock.now
 
     def end() -> None:
-        google.meanwhile = lambda: None
         if then:
-            google.resources[PATH]["state"] = then
+            change(google, state=then)
         else:
-            del google.resources[PATH]
+            google.cloud.store.delete(records.FUNCTIONS.kind, KEY)
 
-    google.meanwhile = end
+    google.clock.at(3, end)
     assert run("cloud_function", **options)["changed"] is changed
-    assert google.now >= 3
+    assert google.clock.now >= began + 3
 
 
-def test_reported_error_counts_as_failed(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
+def test_reported_error_counts_as_failed(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
-    google.resources[PATH]["stateMessages"] = [{"severity": "ERROR", "message": "the last update failed"}]
+    change(google, stateMessages=[{"severity": "ERROR", "message": "the last update failed"}])
     planned = run("cloud_function", check=True, **options)
     assert planned["diff"] == {"before": {"state": "FAILED"}, "after": {"state": "ACTIVE"}}
 
 
-def test_missing_source_is_one_clear_line(run: RunModule, google: FakeGoogle, options: dict[str, Any]) -> None:
+def test_missing_source_is_one_clear_line(run: RunModule, google: Session, options: dict[str, Any]) -> None:
     result = run("cloud_function", **{**options, "source": [{"src": "/no/such/folder"}]})
     assert "source /no/such/folder does not exist" in result["msg"] and google.calls == []
 
 
 def test_absent_deletes_once(run: RunModule, options: dict[str, Any]) -> None:
     run("cloud_function", **options)
-    assert run("cloud_function", name="ask", region="r", state="absent")["changed"]
-    assert not run("cloud_function", name="ask", region="r", state="absent")["changed"]
+    assert run("cloud_function", name="sponsor", region=REGION, state="absent")["changed"]
+    assert not run("cloud_function", name="sponsor", region=REGION, state="absent")["changed"]
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, google: FakeGoogle) -> list[dict[str, Any]]:
+def served(
+    run: RunModule, monkeypatch: pytest.MonkeyPatch, google: Session, options: dict[str, Any]
+) -> list[dict[str, Any]]:
     """A deployed private function; returns the requests it got."""
     from ansible.module_utils.fanops.api import credentials
 
-    google.resources[PATH] = {"state": "ACTIVE", "serviceConfig": {"uri": "https://ask-x.a.run.app"}}
+    run("cloud_function", **{**options, "public": False})
     requests: list[dict[str, Any]] = []
 
     def post(url: str, **request: Any) -> Response:
@@ -191,15 +221,16 @@ def served(monkeypatch: pytest.MonkeyPatch, google: FakeGoogle) -> list[dict[str
 
 
 def test_private_function_is_asked_with_an_id_token(run: RunModule, served: list[dict[str, Any]]) -> None:
-    result = run("cloud_function_call", name="ask", region="r", body={"zone": "VIP"})
+    result = run("cloud_function_call", name="sponsor", region=REGION, body={"zone": "VIP"})
     assert result["response"] == {"recommended_sponsor": "Visa"} and result["status"] == 200
-    assert result["authenticated"] and served[1]["headers"]["Authorization"].endswith("https://ask-x.a.run.app")
+    assert result["authenticated"] and served[1]["headers"]["Authorization"].endswith(served[1]["url"])
+    assert served[1]["url"].startswith("https://sponsor-") and served[1]["url"].endswith(".run.app")
     assert served[1]["json"] == {"zone": "VIP"}
 
 
 def test_missing_function_is_an_error_but_not_a_plans(run: RunModule) -> None:
-    assert "Deploy it first" in run("cloud_function_call", name="ask", region="r")["msg"]
-    assert run("cloud_function_call", check=True, name="ask", region="r")["status"] is None
+    assert "Deploy it first" in run("cloud_function_call", name="sponsor", region=REGION)["msg"]
+    assert run("cloud_function_call", check=True, name="sponsor", region=REGION)["status"] is None
 
 
 @pytest.mark.parametrize(
@@ -227,7 +258,7 @@ def test_a_function_that_cannot_serve_yet_is_asked_again_for_a_while(
         return Response(200, b'{"recommended_sponsor": "Visa"}')
 
     monkeypatch.setattr("ansible.module_utils.fanops.resources.function_call.requests.post", post)
-    result = run("cloud_function_call", name="ask", region="r", patience=patience)
+    result = run("cloud_function_call", name="sponsor", region=REGION, patience=patience)
     assert bool(result.get("failed")) == fails and now[0] <= seconds
     assert not fails or "permission denied" in result["msg"]
 

@@ -8,39 +8,43 @@ from typing import Any
 
 import pytest
 
-from tests.unit.modules.fake_google import ApiError, FakeGoogle, RunModule
+from rehearsal import trouble
+from rehearsal.testing.client import Session
+from tests.unit.modules.conftest import PROJECT, RunModule, act
 
 PRICES = str(Path(__file__).parents[3] / "pricing/google_cloud.yml")
-COMPUTE = "compute.googleapis.com/compute/v1/projects/demo"
-DISABLED = ApiError(
-    403, "Compute Engine API has not been used in project demo before or it is disabled.", "accessNotConfigured"
-)
+COMPUTE = f"compute.googleapis.com/compute/v1/projects/{PROJECT}"
+ZONE = "us-central1-a"
 CONFIGURATION = {"vm_name": "vm", "zone": "us-central1-a", "bucket": "models"}
 
 
-def populate(google: FakeGoogle) -> None:
+def vm_body(name: str, machine_type: str, **disk: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "machineType": f"zones/{ZONE}/machineTypes/{machine_type}",
+        "disks": [{"boot": True, "autoDelete": disk.pop("autoDelete", True), "initializeParams": {
+            "sourceImage": "projects/debian-cloud/global/images/family/debian-12", **disk,
+        }}],
+        "networkInterfaces": [{"network": "global/networks/default", "accessConfigs": [{}]}],
+    }  # fmt: skip
+
+
+def populate(google: Session) -> None:
     """A running VM of ours, a foreign one, a disk that nobody uses, a reserved address, a bucket with versions."""
-    zone = f"{COMPUTE}/zones/us-central1-a"
-    for name, kind in (("vm", "e2-micro"), ("foreign", "e2-small")):
-        google.resources[f"{zone}/instances/{name}"] = {
-            "id": "7",
-            "name": name,
-            "machineType": f"https://x/machineTypes/{kind}",
-            "status": "RUNNING",
-            "lastStartTimestamp": "2026-11-24T10:00:00Z",
-            "scheduling": {"provisioningModel": "STANDARD", "preemptible": False},
-            "networkInterfaces": [{"accessConfigs": [{"natIP": f"198.51.100.{len(name)}"}]}],
-        }
-    google.resources[f"{zone}/disks/vm"] = {
-        "name": "vm", "type": "https://x/diskTypes/pd-standard", "sizeGb": "30", "users": ["https://x/instances/vm"],
-    }  # fmt: skip
-    google.resources[f"{zone}/disks/old"] = {"name": "old", "type": "https://x/diskTypes/pd-balanced", "sizeGb": "20"}
-    google.resources[f"{COMPUTE}/regions/us-central1/addresses/kept"] = {
-        "name": "kept", "address": "198.51.100.99", "status": "RESERVED",
-    }  # fmt: skip
-    google.resources["storage.googleapis.com/storage/v1/b/models"] = {
-        "name": "models", "location": "US-CENTRAL1", "storageClass": "STANDARD", "versioning": {"enabled": True},
-    }  # fmt: skip
+    instances, balanced = f"{COMPUTE}/zones/{ZONE}/instances", f"zones/{ZONE}/diskTypes/pd-balanced"
+    old = vm_body("old", "e2-micro", autoDelete=False, diskType=balanced, diskSizeGb="20")
+    act(google, "POST", instances, old)
+    act(google, "DELETE", f"{instances}/old")
+    act(google, "POST", instances, vm_body("vm", "e2-micro", diskSizeGb="30"))
+    act(google, "POST", instances, vm_body("foreign", "e2-small"))
+    act(google, "POST", f"{COMPUTE}/regions/us-central1/addresses", {"name": "kept"})
+    bucket = {"name": "models", "location": "US-CENTRAL1", "versioning": {"enabled": True}}
+    act(google, "POST", f"storage.googleapis.com/storage/v1/b?project={PROJECT}", bucket)
+    google.forget()
+
+
+def disable(google: Session) -> None:
+    google.cloud.identity.services.disable(PROJECT, "compute.googleapis.com")
 
 
 def guard(run: RunModule, *, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -52,41 +56,46 @@ def rules(result: dict[str, Any]) -> list[str]:
     return [finding["rule"] for finding in result["findings"]]
 
 
-FOUND = ["second-vm", "disk-type", "static-address", "second-address", "object-versioning"]
+FOUND = ["second-vm", "disk-type", "disk-total", "static-address", "second-address", "object-versioning"]
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_what_the_project_has_is_refused_in_one_line(run: RunModule, google: FakeGoogle, check: bool) -> None:
+def test_what_the_project_has_is_refused_in_one_line(run: RunModule, google: Session, check: bool) -> None:
     populate(google)
     result = guard(run, check=check)
     assert result["failed"] and rules(result) == FOUND and "\n" not in result["msg"]
-    # VM 12.23, disk 2.00, reserved address 7.30, the foreign VM's address 3.65, a GB of versions 0.02
-    assert result["month"] == 25.2 and "$25.20 a month at the list prices of 2026-11-23" in result["msg"]
+    # VM 12.23, disk 2.00, the foreign VM's own disk 0.40, reserved address 7.30, the foreign VM's address 3.65, a GB of versions 0.02
+    assert result["month"] == 25.6 and "$25.60 a month at the list prices of 2026-11-23" in result["msg"]
     assert google.mutations == [] and len(google.calls) == 4
 
 
-def test_what_is_allowed_passes_with_the_same_findings_as_warnings(run: RunModule, google: FakeGoogle) -> None:
+def test_what_is_allowed_passes_with_the_same_findings_as_warnings(run: RunModule, google: Session) -> None:
     populate(google)
     result = guard(run, allow_billable=True)
-    assert rules(result) == FOUND and not result["changed"] and result["month"] == 25.2
-    assert len(result["warnings"]) == len(FOUND) and "$25.20" in result["summary"]
+    assert rules(result) == FOUND and not result["changed"] and result["month"] == 25.6
+    assert len(result["warnings"]) == len(FOUND) and "$25.60" in result["summary"]
 
 
-def test_a_project_whose_api_is_off_has_nothing_to_pay(run: RunModule, google: FakeGoogle) -> None:
-    google.fail("aggregated/instances", DISABLED)
+def test_a_project_whose_api_is_off_has_nothing_to_pay(run: RunModule, google: Session) -> None:
+    disable(google)
     result = guard(run)
     assert result["findings"] == [] and result["machine"]["current"] is None
     assert "contested" in result["summary"] and "2026-11-23" in result["summary"]
 
 
-def test_a_denial_is_no_empty_project(run: RunModule, google: FakeGoogle) -> None:
-    google.fail(
-        "aggregated/disks", ApiError(403, "Required 'compute.disks.list' permission for 'projects/demo'", "forbidden")
-    )
+def test_a_denial_is_no_empty_project(run: RunModule, google: Session) -> None:
+    identity, reader = google.cloud.identity, f"reader@{PROJECT}.iam.gserviceaccount.com"
+    identity.accounts.create(PROJECT, reader)
+    role = f"projects/{PROJECT}/roles/reader"
+    identity.custom_roles.put(role, {"includedPermissions": ["compute.instances.list", "compute.addresses.list"]})
+    policy = identity.policies.get(f"projects/{PROJECT}")
+    policy["bindings"].append({"role": role, "members": [f"serviceAccount:{reader}"]})
+    identity.policies.set(f"projects/{PROJECT}", policy)
+    google.become(reader)
     assert "compute.disks.list" in guard(run)["msg"]
 
 
-def test_the_price_difference_of_a_resize(run: RunModule, google: FakeGoogle) -> None:
+def test_the_price_difference_of_a_resize(run: RunModule, google: Session) -> None:
     populate(google)
     wanted = {"machine_type": "e2-small", "resizes": True}
     machine = guard(run, configuration=wanted, allow_billable=True)["machine"]
@@ -108,23 +117,21 @@ def costs(run: RunModule, **options: Any) -> dict[str, Any]:
     return run("gcp_costs_info", configuration=CONFIGURATION, prices=PRICES, **options)
 
 
-def test_costs_of_what_there_is(run: RunModule, google: FakeGoogle) -> None:
+def test_costs_of_what_there_is(run: RunModule, google: Session) -> None:
     populate(google)
-    google.objects = {"model": b"x" * 2_000_000}
-    google.resources[f"{COMPUTE}/zones/us-central1-a/operations/o1"] = {
-        "operationType": "insert", "endTime": "2026-11-24T10:00:00Z", "targetId": "7",
-        "targetLink": "https://x/zones/us-central1-a/instances/vm", "user": "someone@x",
-    }  # fmt: skip
+    upload = "https://storage.googleapis.com/upload/storage/v1/b/models/o"
+    google.request("POST", upload, params={"uploadType": "media", "name": "model"}, data=b"x" * 2_000_000)
+    google.cloud.store.put(trouble.KIND, trouble.CLOCK, {"seconds": 7200})
     report = costs(run, hours_per_week=168)["report"]
     assert report["months"]["estimate"] == report["months"]["always_on"]
     (line,) = [line for line in report["months"]["stopped"]["lines"] if line["item"].startswith("Bucket")]
     assert line["quantity"] == "0.002 GB"
-    # By Google's clock (the answer's Date header, 12:00) the VM has been running for two hours.
-    assert [(entry["hours"], entry["ended"]) for entry in report["runs"]] == [(2.0, None)]
+    # By Google's clock (the answer's Date header) the VM has been running for two hours.
+    assert [(round(entry["hours"], 1), entry["ended"]) for entry in report["runs"]] == [(2.0, None)]
 
 
-def test_costs_of_a_project_whose_api_is_off(run: RunModule, google: FakeGoogle) -> None:
-    google.fail("aggregated/", DISABLED, times=2)
+def test_costs_of_a_project_whose_api_is_off(run: RunModule, google: Session) -> None:
+    disable(google)
     result = costs(run)
     assert (
         result["report"]["runs"] == []

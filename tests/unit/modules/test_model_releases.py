@@ -16,7 +16,7 @@ from ml.core.gate import Proof
 from ml.core.releases import Candidate, load_release, read_pointer
 from ml.publish.publisher import publish
 from tests.faulty_storage import Fault, Front, faulty_storage
-from tests.unit.modules.fake_google import FakeGoogle, RunModule
+from tests.unit.modules.conftest import RunModule
 
 MIB = 2**20
 
@@ -26,13 +26,13 @@ class Session(requests.Session):
 
     def __init__(self, front: Front) -> None:
         super().__init__()
+        self.trust_env = False  # no proxy between them
         self.front = front
         self.mutations: list[str] = []
 
     def request(self, method: Any, url: Any, *args: Any, **options: Any) -> requests.Response:
         if method != "GET":
             self.mutations.append(method)
-        options["timeout"] = 1
         return super().request(method, url.replace("https://storage.googleapis.com", self.front.url), *args, **options)
 
 
@@ -43,7 +43,7 @@ def front() -> Iterator[Front]:
 
 
 @pytest.fixture
-def session(front: Front, google: FakeGoogle, monkeypatch: pytest.MonkeyPatch) -> Session:
+def session(front: Front, google: Any, monkeypatch: pytest.MonkeyPatch) -> Session:
     from ansible.module_utils.fanops.api import credentials
 
     found = Session(front)
@@ -56,7 +56,7 @@ def session(front: Front, google: FakeGoogle, monkeypatch: pytest.MonkeyPatch) -
 def bucket(front: Front) -> Iterator[Bucket]:
     client = Client(project="demo", credentials=AnonymousCredentials(), client_options={"api_endpoint": front.url})
     client.create_bucket("models")
-    yield Bucket("models", client, deadline=5)
+    yield Bucket("models", client, deadline=60)
     for blob in client.list_blobs("models"):
         blob.delete()
     client.bucket("models").delete()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,10 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.fanops.training.run import TrainingRun
 from ansible.module_utils.fanops.training.run import follow as follow_run
+from ansible.plugins.action import ActionBase
 
-PLUGIN = Path(__file__).parents[3] / "plugins" / "action" / "training_run.py"
+from plugins.action import training_run as plugin
+
 PARAMS: dict[str, Any] = {
     "run_id": "abc",
     "argv": ["/bin/true"],
@@ -114,15 +115,13 @@ def asked() -> list[dict[str, Any]]:
 @pytest.fixture
 def follow(monkeypatch: pytest.MonkeyPatch, display: Display, asked: list[dict[str, Any]]) -> Follow:
     """Run the plugin against planned answers; an exception among them is raised."""
-    spec = importlib.util.spec_from_file_location("training_run_action", PLUGIN)
-    assert spec and spec.loader
-    plugin = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plugin)
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(plugin, "display", display)
-    monkeypatch.setattr(plugin.time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(plugin.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
-    monkeypatch.setattr(plugin.ActionBase, "run", lambda self, tmp, task_vars: {})
+    time = SimpleNamespace(
+        monotonic=lambda: clock.now, sleep=lambda seconds: setattr(clock, "now", clock.now + seconds)
+    )
+    monkeypatch.setattr(plugin, "time", time)
+    monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
 
     def run(*answers: Any, check: bool = False, **options: Any) -> dict[str, Any]:
         action = plugin.ActionModule.__new__(plugin.ActionModule)

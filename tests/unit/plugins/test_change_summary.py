@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,16 +10,12 @@ from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[3] / "plugins/callback/change_summary.py"
+from plugins.callback import change_summary
 
 
 @pytest.fixture
 def callback(tmp_path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("change_summary", PATH)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    callback = module.CallbackModule()
+    callback: Any = change_summary.CallbackModule()
     callback.said = []
     callback._display = SimpleNamespace(display=lambda line, color=None: callback.said.append(line))
     callback.get_option = lambda name: str(tmp_path / "changes.json")

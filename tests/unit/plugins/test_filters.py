@@ -55,7 +55,7 @@ def test_a_log_says_which_run_it_is_of_and_how_that_ended(log: dict[str, Any], t
     assert run_title(log) == title
 
 
-def test_a_question_has_numbers_where_the_command_line_has_text_and_nothing_that_was_not_given() -> None:
+def test_a_question_has_numbers_where_the_command_line_has_text() -> None:
     given = {"zone": "VIP", "match_minute": "67", "score_diff": "-1", "temperature": "20.5", "crowd_density": None}
     assert match_context(given) == {"zone": "VIP", "match_minute": 67, "score_diff": -1, "temperature": 20.5}
 

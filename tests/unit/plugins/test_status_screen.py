@@ -3,17 +3,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "plugins/filter/status_screen.py"
-SPEC = importlib.util.spec_from_file_location("status_screen", SOURCE)
-assert SPEC and SPEC.loader
-plugin = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(plugin)
+from plugins.filter import status_screen as plugin
 
 NOW = "2026-11-24T12:00:00Z"
 ZONE = "https://www.googleapis.com/compute/v1/projects/p/zones/us-central1-a"

@@ -3,30 +3,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-SOURCE = Path(__file__).resolve().parents[3] / "roles/vm_watchdog/files/fanops_watchdog.py"
+from roles.vm_watchdog.files import fanops_watchdog as watchdog
+
 ARMED = {"lease_seconds": 900, "grace_seconds": 120}
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fanops_watchdog", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fanops_watchdog"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-watchdog = load()
 
 
 def run(until: float) -> dict[str, Any]:

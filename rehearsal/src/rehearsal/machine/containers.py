@@ -194,6 +194,7 @@ def image_home(settings: Settings) -> Path:
 
 
 def _pump(stream: Any, lines: queue.Queue[bytes | None]) -> None:
-    for line in stream:
-        lines.put(line)
+    with stream:
+        for line in stream:
+            lines.put(line)
     lines.put(None)
