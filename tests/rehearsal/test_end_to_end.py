@@ -123,6 +123,16 @@ def test_04b_the_tour_looks_into_the_vm_and_leaves_it_stopped(cloud: Rehearsal) 
     assert cloud.status()["instances"]["fanops-rehearsal/us-central1-a/ml-training-vm"] == "TERMINATED e2-micro"
 
 
+def test_04c_the_training_stage_alone_asks_for_a_vm_and_trains_on_one_that_runs(cloud: Rehearsal) -> None:
+    again = ("playbooks/train_model.yml", "-e", "training_force=true")
+    refused = cloud.playbook(*again)
+    assert refused.code != 0 and "playbooks/start_vm.yml" in refused.output.splitlines()[-1], refused.output[-2000:]
+    assert cloud.playbook("playbooks/start_vm.yml").code == 0
+    trained = cloud.playbook(*again)
+    assert trained.code == 0 and "uploaded to gs://fanops-m4-models" in trained.output, trained.output[-4000:]
+    assert vm_states(cloud) == ["TERMINATED"]
+
+
 def test_05_the_vm_is_debian_with_python310_pip_git_and_1_gib(cloud: Rehearsal) -> None:
     assert cloud.playbook("playbooks/start_vm.yml").code == 0
     graph = cloud.run("ansible-inventory", "--graph")
