@@ -247,3 +247,14 @@ def test_a_deleted_vm_is_gone_and_the_log_is_clean(served: Rehearsal) -> None:
     assert (state["not_implemented"], state["violations"]) == ({}, 0), cloud.rehearsal("log", "--violations").output
     assert cloud.rehearsal("down").code == 0
     cloud.up()  # with every family again, for the tests that follow
+
+
+def test_the_training_stage_alone_asks_for_a_vm_then_trains_on_it(cloud: Rehearsal) -> None:
+    again = ("playbooks/train_model.yml", "-e", "training_force=true")
+    refused = cloud.playbook(*again)
+    assert refused.code != 0 and "playbooks/configure_vm.yml" in refused.output.splitlines()[-1], refused.output[-2000:]
+    assert cloud.playbook("playbooks/start_vm.yml", "playbooks/configure_vm.yml").code == 0
+    trained = cloud.playbook(*again)
+    assert trained.code == 0 and "uploaded to gs://fanops-m4-models" in trained.output, trained.output[-4000:]
+    assert vm_states(cloud) == ["TERMINATED"]
+    assert cloud.playbook("playbooks/delete_vm.yml", "-e", "confirm=ml-training-vm").code == 0

@@ -44,6 +44,11 @@ def test_failed_run_ends_in_one_unwrapped_line(tmp_path: Path, task: dict[str, o
     assert why in last
 
 
+def test_the_reason_is_not_wrapped_in_how_ansible_came_upon_it(tmp_path: Path) -> None:
+    unset = "{{ undef(hint='Export GCP_PROJECT.') }}"
+    assert run(tmp_path, [{"ansible.builtin.command": {"cmd": unset}}])[-1] == "Failed: Export GCP_PROJECT."
+
+
 def test_mended_failure_is_not_repeated(tmp_path: Path) -> None:
     block: dict[str, object] = {
         "block": [{"ansible.builtin.fail": {"msg": "first"}}],
