@@ -19,7 +19,7 @@ NUMBERS: dict[str, type[int] | type[float]] = {
 
 
 def match_context(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the members that are set, numbers as numbers. Raises AnsibleFilterError for a number that is none."""
+    """Return the members that are set, numbers as numbers. Raises AnsibleFilterError for text that is not a number."""
     context = {name: value for name, value in given.items() if value is not None}
     for name, number in NUMBERS.items():
         if name in context:
