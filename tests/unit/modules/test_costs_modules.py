@@ -30,7 +30,7 @@ def vm_body(name: str, machine_type: str, **disk: Any) -> dict[str, Any]:
 
 
 def populate(google: Session) -> None:
-    """A running VM of ours, a foreign one, a disk that nobody uses, a reserved address, a bucket with versions."""
+    """The site's running VM, a foreign one, a disk that nobody uses, a reserved address, a bucket with versions."""
     instances, balanced = f"{COMPUTE}/zones/{ZONE}/instances", f"zones/{ZONE}/diskTypes/pd-balanced"
     old = vm_body("old", "e2-micro", autoDelete=False, diskType=balanced, diskSizeGb="20")
     act(google, "POST", instances, old)

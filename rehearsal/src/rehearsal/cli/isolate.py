@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 
 from rehearsal.machine import isolation
 from rehearsal.settings import Settings
@@ -23,5 +25,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Run the command; its exit code is ours."""
+    """Run the command; its exit code is this one's. Terminated, it still takes the network down."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     return isolation.run(settings, arguments.name, arguments.argv)

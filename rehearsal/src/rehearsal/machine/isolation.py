@@ -36,7 +36,7 @@ def run(settings: Settings, name: str, command: Sequence[str]) -> int:
     if authority.is_dir():
         shutil.copytree(authority, home / "ca", dirs_exist_ok=True)
     variables = {"REHEARSAL_HOME": home, "REHEARSAL_CACHE": settings.cache, "REHEARSAL_BRIDGE": _bridge(name)}
-    with _network(name) as namespace:
+    with network(name) as namespace:
         environment = os.environ | {key: str(value) for key, value in variables.items()}
         inside = ["nsenter", f"--net={NETNS_DIRECTORY / namespace}", "--"]
         try:
@@ -52,12 +52,17 @@ def _bridge(name: str) -> str:
     return f"rehearsal-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
 
 
-@contextmanager
-def _network(name: str) -> Iterator[str]:
-    """Make a namespace that reaches what this machine reaches, by address translation; remove it at the end."""
+def names(name: str) -> tuple[str, str, str]:
+    """Return the network's namespace, its link on this machine, and the first three numbers of its addresses."""
     digest = hashlib.sha256(name.encode())
-    namespace, link = f"isolated-{name}", f"iso-{digest.hexdigest()[:8]}"
-    subnet = f"169.254.{digest.digest()[0] % 100}"  # link-local: no real network is hidden, nor the metadata server
+    # Link-local addresses: no real network is hidden by them, nor the metadata server.
+    return f"isolated-{name}", f"iso-{digest.hexdigest()[:8]}", f"169.254.{digest.digest()[0] % 100}"
+
+
+@contextmanager
+def network(name: str) -> Iterator[str]:
+    """Make a namespace that reaches what this machine reaches, by address translation; remove it at the end."""
+    namespace, link, subnet = names(name)
     outer, inner = f"{subnet}.1", f"{subnet}.2"
     rules = (
         ("nat", "POSTROUTING", "--source", f"{inner}/32", "--jump", "MASQUERADE"),
