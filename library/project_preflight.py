@@ -51,6 +51,10 @@ options:
     description: Whether the run needs the VM. If not, machine type, quotas and network do not matter.
     type: bool
     default: true
+  function_public:
+    description: Whether everybody may call the function, which some organisations forbid.
+    type: bool
+    default: true
   vm_name:
     description: Name of the VM.
     type: str
@@ -136,6 +140,7 @@ OPTIONS = {
     "role_file": {"type": "str", "required": True},
     "accounts": {"type": "list", "elements": "str", "default": []},
     "vm_needed": {"type": "bool", "default": True},
+    "function_public": {"type": "bool", "default": True},
     "vm_name": {"type": "str", "required": True},
     "machine_type": {"type": "str", "required": True},
     "disk_size_gb": {"type": "int", "required": True},

@@ -76,6 +76,7 @@ def format_parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="refuse to promote what does not fit into a function of this size (default 512Mi)",
     )
+    add("--site-lock", metavar="TOKEN", help="hold the site's lock of this token while the training is on")
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(
         "--time-limit",

@@ -13,7 +13,8 @@ import datetime
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ml.arguments import TrainingError, check, format_parser
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check(arguments)
         run = Run(arguments)
-        run.go()
+        with run.holding_the_site():
+            run.go()
     except TrainingError as error:
         if run is not None and error.code != 2:
             run.report_failure(str(error))
@@ -62,6 +64,23 @@ class Run:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
         self._log = Log()
+
+    @contextmanager
+    def holding_the_site(self) -> Iterator[None]:
+        """Hold the site's lock, where one is given, so that no other run stops this machine. Raises TrainingError."""
+        arguments = self._arguments
+        bucket = _open_bucket(arguments.publish, arguments.access_patience, self._log) if arguments.site_lock else None
+        if bucket is None:
+            yield
+            return
+        from ml.bucket import BucketError
+        from ml.publish.held_lock import LockedError, held
+
+        try:
+            with held(bucket, arguments.site_lock, arguments.output.name, self._log):
+                yield
+        except (LockedError, BucketError) as error:
+            raise TrainingError(str(error)) from error
 
     def go(self) -> None:
         """Train, save and publish. Raises TrainingError."""

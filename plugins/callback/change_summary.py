@@ -27,6 +27,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ansible.constants as constants
 from ansible.plugins.callback import CallbackBase
 
 ORDER = ("create", "update", "delete", "power")
@@ -52,6 +53,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
         self._screen: dict[str, Any] = {}
         self._gcloud: list[str] = []
         self._runbook = True
+        self._planned_release: dict[str, Any] = {}
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Learn whether this is one runbook or all stages."""
@@ -67,6 +69,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
         self._take_screen(found.get("runbook_screen") or {})
         # A runbook that compares only: its tasks are in check mode though the play is not.
         self._compared = self._compared or (not self._check_mode and bool(result.task.check_mode) and "plan" in found)
+        module = result.task.action.rpartition(".")[2]
+        if module == "training_plan" and found.get("needed") and not self._check_mode:
+            # What a run does is told of what was done: the release is made when the training has ended well.
+            self._planned_release = {"plan": found.get("plan")}
+            return
+        if module == "training_run" and found.get("state") == "finished" and (found["changed"] or found["reattached"]):
+            self._collect(self._planned_release)
         for item in [*found.get("results", []), found]:
             if isinstance(item, dict):
                 self._collect(item)
@@ -75,7 +84,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
         """Print the table."""
         if self.get_option("output"):
             content = {"check_mode": self._check_mode, "changes": list(self._rows.values()), "notes": self._notes}
-            Path(self.get_option("output")).write_text(json.dumps(content, indent=1), encoding="utf-8")
+            output = Path(self.get_option("output"))
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        if constants.DEFAULT_STDOUT_CALLBACK.endswith(("json", "jsonl")):
+            return  # the output is one document for a program
         if self._screen.get("output") == "json":
             drift = [row for row in self._rows.values() if row["change"] != "none"]
             self._display.display(json.dumps({**self._screen["document"], "drift": drift}))

@@ -19,7 +19,9 @@ requirements:
 import re
 from typing import Any
 
+import ansible.constants as constants
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import filter_loader
 
 #: What Ansible puts before the reason where an option's value cannot be computed.
 WRAPPING = re.compile(
@@ -50,15 +52,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
         self._remember(result)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """Print the line of every host that ended in a failure."""
+        """Print the line of every host that ended in a failure, unless the output is for a program."""
+        if constants.DEFAULT_STDOUT_CALLBACK.endswith(("json", "jsonl")):
+            return
         for host, line in self._last.items():
             if stats.failures.get(host) or stats.dark.get(host):
                 self._display.display(f"Failed: {line}", color="red")
 
     def _remember(self, result: Any) -> None:
-        host, found = result.host.get_name(), result.result
-        loop_failures = [item for item in found.get("results", []) if isinstance(item, dict) and item.get("failed")]
-        found = loop_failures[0] if loop_failures else found
-        why = found.get("msg") or found.get("stderr") or "no message"
-        text = "; ".join(str(part) for part in why) if isinstance(why, list) else str(why)
-        self._last[host] = WRAPPING.sub("", " ".join(text.split()))
+        reason = filter_loader.get("failure_reason").j2_function(result.result)
+        self._last[result.host.get_name()] = WRAPPING.sub("", reason)

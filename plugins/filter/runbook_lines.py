@@ -53,9 +53,43 @@ def run_title(log: dict[str, Any]) -> str:
     return f"Run {log['run_id']}, ended {how} {at:%Y-%m-%dT%H:%M:%SZ}"
 
 
+#: What modules and Ansible say of a failure whose reason stands elsewhere in the result.
+WITHOUT_REASON = (
+    "non-zero return code",
+    "module failure",
+    "one or more items failed",
+    "all items completed",
+    "module result deserialization failed",
+)
+
+
+def failure_reason(result: dict[str, Any]) -> str:
+    """Why a task failed, in one line: of a loop, its first failed item; of a command, its last lines of output."""
+    failed = [item for item in result.get("results", []) if isinstance(item, dict) and item.get("failed")]
+    found = failed[0] if failed else result
+    message = found.get("msg") or ""
+    text = "; ".join(str(part) for part in message) if isinstance(message, list) else str(message)
+    if not text or text.lower().startswith(WITHOUT_REASON):
+        said = next(
+            (
+                str(found[name])
+                for name in ("stderr", "module_stderr", "stdout", "module_stdout", "exception")
+                if found.get(name)
+            ),
+            "",
+        )
+        text = " ".join([line for line in said.splitlines() if line.strip()][-3:]) or text or "no message"
+    return " ".join(text.split())
+
+
 class FilterModule:
     """Makes the functions filters."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"release_lines": release_lines, "resource_lines": resource_lines, "run_title": run_title}
+        return {
+            "failure_reason": failure_reason,
+            "release_lines": release_lines,
+            "resource_lines": resource_lines,
+            "run_title": run_title,
+        }

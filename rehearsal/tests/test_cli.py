@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,7 +96,9 @@ def test_the_environment_is_for_a_shell_or_a_program_and_for_an_identity(rehears
     )
     owner = json.loads(rehearsal("env", "--identity", "owner", "--output", "json")[1])
     assert exports.keys() == owner.keys() and exports["GCP_PROJECT"] == owner["GCP_PROJECT"] == "fanops-rehearsal"
-    assert exports["GCP_SERVICE_ACCOUNT_FILE"] != owner["GCP_SERVICE_ACCOUNT_FILE"]
+    assert exports["GCP_SERVICE_ACCOUNT_FILE"] and not owner["GCP_SERVICE_ACCOUNT_FILE"]
+    federated = json.loads(rehearsal("env", "--identity", "federated", "--output", "json")[1])
+    assert json.loads(Path(federated["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())["type"] == "external_account"
 
 
 def test_ask_shows_the_curl_line_and_ends_as_curl_does(control_plane: Any, rehearsal: Any) -> None:

@@ -94,18 +94,11 @@ def test_audit_configuration_is_not_kept(ask: Any) -> None:
     assert "auditConfigs" not in ask("POST", f"{PROJECT}:getIamPolicy", b"{}").get_json()
 
 
-def test_people_cannot_sign_in(ask: Any) -> None:
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    refused = ask("POST", "https://oauth2.googleapis.com/token", b"grant_type=refresh_token&refresh_token=x", form)
-    assert refused.get_json()["error"] == "unsupported_grant_type"
-
-
 @pytest.mark.parametrize(
     ("verb", "url"),
     [
         ("POST", "https://cloudfunctions.googleapis.com/google.cloud.functions.v2.FunctionService/ListFunctions"),
         ("GET", "https://storage.googleapis.com/models-1/current.json"),
-        ("POST", "https://sts.googleapis.com/v1/token"),
         ("GET", "https://monitoring.googleapis.com/v3/projects/fanops-rehearsal/timeSeries"),
         ("GET", "https://us-central1-run.googleapis.com/v2/projects/fanops-rehearsal/locations/us-central1/services"),
     ],

@@ -75,7 +75,7 @@ def test_the_log_tells_mutating_calls_from_reads_and_keeps_no_secret(ask: Any, c
     body = json.dumps({"accountId": "trainer-1", "serviceAccount": {"displayName": "T"}}).encode()
     ask("POST", "https://iam.googleapis.com/v1/projects/fanops-rehearsal/serviceAccounts", body)
     assert last(control_plane).mutating
-    assert last(control_plane).principal == "project-owner@fanops-rehearsal.iam.gserviceaccount.com"
+    assert last(control_plane).principal == control_plane.identity.owner
     ask("POST", "https://oauth2.googleapis.com/token", json.dumps({"assertion": "canary"}).encode())
     assert not any("canary" in entry.body for entry in control_plane.log.entries())
 

@@ -176,12 +176,13 @@ def test_impersonation_takes_a_role_that_even_an_owner_does_not_have(
     control_plane: Any, ask: Any, trainer: str
 ) -> None:
     identity = control_plane.identity
+    identity.services.enable("fanops-rehearsal", "iamcredentials.googleapis.com")
     url = f"{CREDENTIALS}/{trainer}:generateAccessToken"
     body = {"scope": ["https://www.googleapis.com/auth/cloud-platform"]}
     refused = post(ask, url, body)
     assert refused.status_code == 403
     assert "Permission 'iam.serviceAccounts.getAccessToken' denied on resource" in refused.get_data(as_text=True)
-    creator = {"role": "roles/iam.serviceAccountTokenCreator", "members": [f"serviceAccount:{identity.owner}"]}
+    creator = {"role": "roles/iam.serviceAccountTokenCreator", "members": [f"user:{identity.owner}"]}
     assert post(ask, f"{IAM}/{trainer}:setIamPolicy", {"policy": {"bindings": [creator]}}).status_code == 200
     token = post(ask, url, body).get_json()["accessToken"]
     assert identity.tokens.access(token).email == trainer

@@ -6,18 +6,22 @@ from __future__ import annotations
 import base64
 import json
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import google.auth
 import google.auth.transport
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from google.auth import crypt, jwt
+from google.auth import crypt, identity_pool, jwt
+from google.auth.exceptions import OAuthError, RefreshError
 from google.oauth2 import id_token, service_account
 
 from rehearsal.services.iam import keys
 from rehearsal.services.iam.oauth import GRANT_TYPE
+from rehearsal.services.iam.sign_in import ADC_CLIENT_ID, GCLOUD_CLIENT_ID, renew_subject_token
 from rehearsal.store import Store
 
 TOKEN_URI = "https://oauth2.googleapis.com/token"
@@ -75,7 +79,70 @@ def test_the_key_file_is_private_and_google_auth_gets_a_working_access_token(
     assert key["token_uri"] == TOKEN_URI
     credentials = service_account.Credentials.from_service_account_info(key, scopes=[SCOPE])
     credentials.refresh(transport)
+    assert ask_with(control_plane, credentials.token).status_code == 403  # the API is off in a new project
+    control_plane.identity.services.enable("fanops-rehearsal", "cloudresourcemanager.googleapis.com")
     assert ask_with(control_plane, credentials.token).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["owner", "impersonated", "federated"])
+def test_people_and_machines_sign_in_without_a_key_file_as_google_auth_does(
+    control_plane: Any, transport: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = control_plane.identity
+    identity.services.enable("fanops-rehearsal", "iamcredentials.googleapis.com")
+    renew_subject_token(control_plane.settings)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "fanops-rehearsal")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(control_plane.settings.credentials(name)))
+    credentials: Any = google.auth.default(scopes=[SCOPE])[0]
+    credentials.refresh(transport)
+    known = identity.tokens.access(credentials.token)
+    assert known.email == (identity.owner if name == "owner" else identity.deployer)
+    if name == "owner":
+        assert jwt.decode(credentials.id_token, verify=False)["email"] == identity.owner
+        assert identity.tokens.revoke(credentials.refresh_token)
+    else:
+        policy = identity.policies.get(f"serviceAccounts/{identity.deployer}")
+        identity.policies.set(f"serviceAccounts/{identity.deployer}", policy | {"bindings": []})
+    with pytest.raises(RefreshError, match=r"expired or revoked|getAccessToken"):
+        credentials.refresh(transport)
+
+
+@pytest.mark.parametrize("change", [{"aud": "https://elsewhere"}, {"iss": "https://evil.example"}, {"exp": 1}])
+def test_another_systems_token_is_exchanged_only_for_its_own_provider(
+    control_plane: Any, transport: Any, change: dict[str, Any]
+) -> None:
+    settings = control_plane.settings
+    renew_subject_token(settings)
+    config = json.loads(settings.credentials("federated").read_text())
+    token = Path(config["credential_source"]["file"])
+    issuer = json.loads(settings.credentials("ci-issuer").read_text())
+    claims = jwt.decode(token.read_text(), verify=False) | change
+    token.write_text(keys.signed_jwt(issuer["key_id"], issuer["private_key"], claims))
+    credentials = identity_pool.Credentials.from_info(config, scopes=[SCOPE])
+    with pytest.raises(OAuthError, match="invalid_grant"):
+        credentials.refresh(transport)
+
+
+def test_calls_count_for_the_quota_project_which_must_be_one_of_the_callers(control_plane: Any) -> None:
+    identity = control_plane.identity
+
+    def ask(client: str, quota_project: str = "", url: str = PROJECT) -> Any:
+        token = identity.tokens.issue_access(identity.owner, (SCOPE,), client=client)["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        headers |= {"X-Goog-User-Project": quota_project} if quota_project else {}
+        host, _, target = url.removeprefix("https://").partition("/")
+        answer = control_plane.dispatch("GET", host, f"/{target}", headers, b"")
+        details = answer.get_json().get("error", {}).get("details", [{}])[0]
+        return answer.status_code, details.get("reason"), details.get("metadata", {}).get("consumer")
+
+    assert ask(GCLOUD_CLIENT_ID) == (200, None, None)
+    assert ask(ADC_CLIENT_ID) == (403, "SERVICE_DISABLED", "projects/764086051850")
+    assert ask(ADC_CLIENT_ID, "fanops-rehearsal") == (403, "SERVICE_DISABLED", "projects/482910376155")
+    identity.services.enable("fanops-rehearsal", "cloudresourcemanager.googleapis.com")
+    assert ask(ADC_CLIENT_ID, "fanops-rehearsal") == (200, None, None)
+    assert ask(ADC_CLIENT_ID, "engineers-other-project") == (403, "SERVICE_DISABLED", "projects/730198562203")
+    denied = ask(ADC_CLIENT_ID, "foreign-project")
+    assert denied == (403, "USER_PROJECT_DENIED", "projects/foreign-project")
 
 
 def test_google_auth_gets_an_id_token_and_verifies_it_against_the_published_certificates(
@@ -91,6 +158,7 @@ def test_google_auth_gets_an_id_token_and_verifies_it_against_the_published_cert
 
 def test_a_self_signed_jwt_is_accepted_for_its_own_api_only(control_plane: Any, key: dict[str, Any]) -> None:
     email = key["client_email"]
+    control_plane.identity.services.enable("fanops-rehearsal", "cloudresourcemanager.googleapis.com")
     good = assertion(key, scope=None, sub=email, aud="https://cloudresourcemanager.googleapis.com/")
     assert ask_with(control_plane, good).status_code == 200
     other = assertion(key, scope=None, sub=email, aud="https://compute.googleapis.com/")

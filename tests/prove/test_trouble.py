@@ -92,7 +92,7 @@ def test_a_grant_that_never_counts_ends_after_the_patience(empty_project: Rehear
     [
         (("quota", "CPUS", "0"), ["CPUS: 2 needed, 0 of 0 left", "iam-admin/quotas"]),
         (("billing",), ["has no billing account", "gcloud billing projects link"]),
-        (("oslogin-policy",), ["compute.requireOsLogin", "disable-enforce"]),
+        (("orgpolicy", "compute.requireOsLogin"), ["compute.requireOsLogin", "disable-enforce"]),
         (("clock", "400"), ["clock is 400 s behind", "timedatectl"]),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

@@ -60,7 +60,7 @@ def test_eight_planted_defects_give_eight_findings_in_one_line(cloud: Rehearsal,
         "quota of us-central1": "CPUS: 2 needed, 0 of 0 left",
         "taken-by-another-project is taken": "-e model_bucket=fanops-rehearsal-models",
     }
-    for knob in (("clock", "-600"), ("quota", "CPUS", "0"), ("oslogin-policy",)):
+    for knob in (("clock", "-600"), ("quota", "CPUS", "0"), ("orgpolicy", "compute.requireOsLogin")):
         assert cloud.rehearsal("trouble", "set", *knob).code == 0
     owner.call("POST", f"{IAM}/serviceAccounts/{server}:disable", {})
     key.write_text(json.dumps({"type": "service_account", "private_key": "canary", "client_email": "a@b"}))

@@ -35,7 +35,7 @@ class Client:
 
     :param session: anything with ``request(method, url, **kwargs)`` as ``requests.Session``; it adds the credentials.
     :param project: the project id, part of most URLs.
-    :param account: who we are, for error messages.
+    :param account: who we are, for error messages; where it is not given, the session is asked.
     :param timeout: seconds to wait for an operation, or for a resource to reach a state.
     :param patience: seconds during which "this API is disabled" is taken for "was enabled a moment ago".
     """
@@ -53,12 +53,17 @@ class Client:
     ) -> None:
         self.session = session
         self.project = project
-        self.account = account
+        self._account = account
         self.timeout = timeout
         self.patience = patience
         self.sleep = sleep
         self.clock = clock
         self.warnings: list[str] = []
+
+    @property
+    def account(self) -> str:
+        """Who we are, for error messages; "" where nobody knows."""
+        return self._account or str(getattr(self.session, "account", ""))
 
     # -- calls ---------------------------------------------------------------------------------------------------
 

@@ -103,9 +103,15 @@ def from_response(attempting: str, url: str, status: int, body: Any, *, account:
         reason=reason,
         target=target,
         google_message=message,
-        retryable=status in RETRYABLE_STATUS,
+        retryable=status in RETRYABLE_STATUS or _for_the_moment(status, reason, message),
         details=details,
     )
+
+
+def _for_the_moment(status: int, reason: str, message: str) -> bool:
+    """Compute's rate limits are a 403, and a change of APIs beside another one a 400."""
+    limited = status == 403 and reason in ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
+    return limited or (status == 400 and "another activation or deactivation is in progress" in message.lower())
 
 
 def from_operation(attempting: str, operation: dict[str, Any], *, account: str, project: str) -> GoogleApiError:
@@ -176,9 +182,16 @@ def remedy_for(status: int | None, reason: str, message: str, *, target: str, ac
     if "unknown zone" in text or re.search(r"'projects/[^/]+/zones/[^/']+' was not found", message):
         return "Check gcp_zone: 'gcloud compute zones list' shows the valid ones."
     if "machinetype" in text or "machine type" in text:
-        return "Check vm_machine_type: 'gcloud compute machine-types list' shows what the zone offers."
+        return "Check the machine type (vm_machine_type; machine_type of resize_vm.yml): 'gcloud compute machine-types list'."
+    if reason in ("BILLING_DISABLED", "UREQ_PROJECT_BILLING_NOT_FOUND"):
+        return f"Link a billing account: gcloud billing projects link {project} --billing-account=<one of yours>."
+    if reason == "USER_PROJECT_DENIED":
+        return (
+            f"Grant {who} the role roles/serviceusage.serviceUsageConsumer in project {project}, "
+            "or check the project id (gcp_project, GCP_PROJECT)."
+        )
     if (
-        reason in ("CONSUMER_INVALID", "USER_PROJECT_DENIED")
+        reason == "CONSUMER_INVALID"
         or re.search(r"'projects/[^/']+' was not found", message)
         or re.search(r"project '?[\w:.-]+'? (not found|was not found|does not exist)", text)
         or "unknown project" in text
@@ -194,6 +207,12 @@ def remedy_for(status: int | None, reason: str, message: str, *, target: str, ac
         return "Check model_bucket, or create it first (gcs_bucket)."
     if status == 401:
         return f"Google did not accept the credentials of {who}. {CREDENTIALS_REMEDY}"
+    if "marked for deletion" in text or "in a deleted state" in text:
+        return (
+            "Google frees the id of a deleted role after 37 days: until then, choose another with -e role_id_suffix=_2."
+        )
+    if _for_the_moment(status or 0, reason, message):
+        return "Google allows no more of these calls for the moment: run again in a minute."
     if status == 403:
         return f"Check that project {project} is the right one (gcp_project), and grant {who} the missing permission in it."
     if "protected against deletion" in text:

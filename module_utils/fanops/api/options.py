@@ -50,11 +50,14 @@ def google_module(options: dict[str, Any], **kwargs: Any) -> AnsibleModule:
 def make_client(module: AnsibleModule, *, patient: bool = False) -> Client:
     """The client for the module's credentials; raises GoogleApiError where there are none."""
     params = module.params
-    found, account = credentials.load(params["auth_kind"], params["service_account_file"], params["access_token"])
+    session = credentials.Session(
+        *credentials.load(
+            params["auth_kind"], params["service_account_file"], params["access_token"], project=params["project"]
+        )
+    )
     return Client(
-        credentials.Session(found, account),
+        session,
         params["project"],
-        account=account,
         timeout=params["timeout"],
         patience=PATIENCE_AFTER_ENABLING if patient and not module.check_mode else 0.0,
     )

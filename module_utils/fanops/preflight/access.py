@@ -11,6 +11,10 @@ from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.preflight.findings import Finding, names
 
 ACT_AS = "iam.serviceAccounts.actAs"
+SET_POLICY = "resourcemanager.projects.setIamPolicy"
+#: The permissions of Cloud Storage that belong to a project. The others may come from the bucket's own policy, as an owner's do.
+ON_PROJECT = frozenset({"storage.buckets.create", "storage.buckets.list"})
+STORAGE = "https://storage.googleapis.com/storage/v1"
 #: Google tests no more at once.
 TESTED_AT_ONCE = 100
 #: Any of these lets the account build. A custom role may as well; that is taken on trust.
@@ -30,11 +34,14 @@ class Access:
     def permissions(self) -> list[Finding]:
         """Permissions of the deployer's role file that this account does not hold on the project."""
         wanted = list(self.options["permissions"])
-        held: set[str] = set()
-        for start in range(0, len(wanted), TESTED_AT_ONCE):
+        asked, held = [*wanted, SET_POLICY], set[str]()
+        for start in range(0, len(asked), TESTED_AT_ONCE):
             url = f"https://cloudresourcemanager.googleapis.com/v1/projects/{self._project}:testIamPermissions"
-            held |= self._tested(url, wanted[start : start + TESTED_AT_ONCE])
+            held |= self._tested(url, asked[start : start + TESTED_AT_ONCE])
         self.any_held = bool(held)
+        at_bucket = [p for p in wanted if p.startswith("storage.") and p not in held | ON_PROJECT]
+        if at_bucket and self.any_held:
+            held |= self._held_at_bucket(at_bucket, owner=SET_POLICY in held)
         missing = [name for name in wanted if name not in held]
         if ACT_AS in missing and held and all(self._may_act_as(account) for account in self.options["accounts"]):
             missing.remove(ACT_AS)
@@ -73,6 +80,23 @@ class Access:
             f"--member=serviceAccount:{email} --role={BUILDER_ROLES[0]}"
         )
         return [Finding("build account", f"the account that builds functions, {email}, may not build", remedy)]
+
+    def has_bucket(self) -> bool:
+        """Whether the project has the bucket: a name that exists and is not listed is another project's."""
+        name = self.options["bucket"]
+        listed = self.client.pages(
+            f"{STORAGE}/b", attempting="list the project's buckets",
+            params={"project": self.client.project, "prefix": name, "fields": "items(name),nextPageToken"},
+        )  # fmt: skip
+        return any(bucket["name"] == name for page in listed for bucket in page.get("items", []))
+
+    def _held_at_bucket(self, permissions: list[str], *, owner: bool) -> set[str]:
+        """Which of them the bucket's policy gives. A new bucket's gives an owner of the project all of them."""
+        if not self.has_bucket():
+            return set(permissions) if owner else set()
+        url = f"{STORAGE}/b/{segment(self.options['bucket'])}/iam/testPermissions"
+        answer = self.client.get(url, attempting="test permissions on the bucket", params={"permissions": permissions})
+        return set(answer.get("permissions", []))
 
     def _tested(self, url: str, permissions: list[str]) -> set[str]:
         body = {"permissions": permissions}

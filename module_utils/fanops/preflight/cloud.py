@@ -7,14 +7,16 @@ What cannot be seen because an API is still switched off is no defect, for the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.fanops.api import errors
 from ansible.module_utils.fanops.api.client import Client, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
-from ansible.module_utils.fanops.preflight.access import Access
+from ansible.module_utils.fanops.preflight import policies
+from ansible.module_utils.fanops.preflight.access import STORAGE, Access
 from ansible.module_utils.fanops.preflight.compute import Compute
 from ansible.module_utils.fanops.preflight.findings import Finding, names
 
@@ -48,11 +50,14 @@ class Survey:
             ("APIs", self._apis),
             ("identities", access.identities),
             ("build account", access.builder),
-            ("OS Login", self._os_login),
             ("machine type", compute.machine_type),
             ("quota", compute.quota),
             ("network", compute.network),
-            ("bucket", self._bucket),
+            ("bucket", lambda: self._bucket(access)),
+            *[
+                (each.names[0], partial(policies.check, self.client, self.options, each))
+                for each in policies.CONSTRAINTS
+            ],
         ]
         with ThreadPoolExecutor(PARALLEL) as pool:
             answers = dict(zip([name for name, _ in checks], pool.map(self._seen, checks), strict=True))
@@ -133,43 +138,29 @@ class Survey:
             )
             states = {item["name"].rsplit("/", 1)[-1]: item.get("state") for item in answer.get("services", [])}
             off += [name for name in wanted[start : start + SERVICES_AT_ONCE] if states.get(name) != "ENABLED"]
-        if not off or self._held(["serviceusage.services.enable"]):
+        if not off or self._may_enable():
             return []
         found = f"these APIs are off, and {self.client.account or 'this account'} may not switch them on: {names(off)}"
         return [Finding("APIs", found, f"gcloud services enable {' '.join(off)} --project={project}")]
 
-    def _held(self, permissions: Sequence[str]) -> list[str]:
+    def _may_enable(self) -> bool:
         answer = self.client.call(
             "POST", f"{MANAGER}/{segment(self.client.project)}:testIamPermissions",
-            attempting="test permissions", body={"permissions": list(permissions)}, repeatable=True,
+            attempting="test permissions", body={"permissions": ["serviceusage.services.enable"]}, repeatable=True,
         )  # fmt: skip
-        return list(answer.get("permissions", []))
+        return bool(answer.get("permissions"))
 
-    # -- policy, bucket ------------------------------------------------------------------------------------------
+    # -- bucket ------------------------------------------------------------------------------------------
 
-    def _os_login(self) -> list[Finding]:
-        """A project's own enable-oslogin does no harm, since the VM's value counts. A policy forbids that value."""
-        project = self.client.project
-        policy = self.client.call(
-            "POST", f"{MANAGER}/{segment(project)}:getEffectiveOrgPolicy",
-            attempting="read the OS Login policy",
-            body={"constraint": "constraints/compute.requireOsLogin"}, repeatable=True,
-        )  # fmt: skip
-        if not policy.get("booleanPolicy", {}).get("enforced"):
-            return []
-        found = "the organisation policy compute.requireOsLogin forbids the VM's SSH key, which is kept in its metadata"
-        remedy = f"gcloud resource-manager org-policies disable-enforce compute.requireOsLogin --project={project}"
-        return [Finding("OS Login", found, remedy)]
-
-    def _bucket(self) -> list[Finding]:
+    def _bucket(self, access: Access) -> list[Finding]:
         name, region = self.options["bucket"], self.options["region"]
         other = f"-e model_bucket={self.client.project}-models, or another name that is free"
         taken = Finding("bucket", f"the bucket name {name} is taken by another project", other)
-        url = f"https://storage.googleapis.com/storage/v1/b/{segment(name)}"
+        url = f"{STORAGE}/b/{segment(name)}"
         try:
             bucket = self.client.find(url, attempting=f"read bucket {name}", params={"projection": "noAcl"})
         except GoogleApiError as error:
-            if error.status == 403 and self._held(["storage.buckets.get"]):
+            if error.status == 403 and not access.has_bucket():
                 return [taken]
             raise
         if bucket is None:
@@ -179,4 +170,8 @@ class Survey:
         if bucket.get("location", "").upper() != region.upper():
             found = f"bucket {name} is in {bucket.get('location')} and cannot be moved to {region}"
             return [Finding("bucket", found, f"-e gcp_region={bucket.get('location', '').lower()}, or {other}")]
+        if bucket.get("retentionPolicy") or bucket.get("defaultEventBasedHold"):
+            found = f"bucket {name} retains its objects, so that the pointer to the live release could not be replaced"
+            clear = f"gcloud storage buckets update gs://{name} --clear-retention-period --no-default-event-based-hold"
+            return [Finding("bucket", found, f"{clear}, or {other}")]
         return []

@@ -237,8 +237,18 @@ def _run(resource: Resource, state: str, action: Callable[[], Any]) -> None:
 def _final(resource: Resource, state: str, *, created: bool) -> dict[str, Any] | None:
     if state == "absent" or not created:
         return resource.fetch()
+
+    def probe() -> dict[str, Any] | None:
+        try:
+            return resource.fetch()
+        except GoogleApiError as error:
+            # Where Google does not know the new resource yet, it may answer as if we had no right to see it.
+            if error.status == 403 and "may not exist" in error.google_message:
+                return None
+            raise
+
     return resource.client.until(
-        resource.fetch,
+        probe,
         attempting=f"create {resource.title}",
         waiting_for="the new resource",
         timeout=VISIBLE_WITHIN,

@@ -11,6 +11,11 @@ from ansible.module_utils.fanops.api.errors import GoogleApiError
 LINES = 30
 
 
+def agent_is_new(error: GoogleApiError) -> bool:
+    """Whether a deployment failed because Google's own agent, made minutes ago, lacks an access that Google gives it."""
+    return "ensure that the cloud functions service account" in error.google_message.lower()
+
+
 def explained(client: Client, error: GoogleApiError) -> GoogleApiError:
     """``error`` itself, or for a build that failed one with the line that says why and the end of the log."""
     if "build" not in error.google_message.lower():

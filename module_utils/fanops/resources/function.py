@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, basename, segment
@@ -137,7 +139,7 @@ class Function(Resource):
 
     def update(self, current: dict[str, Any], plan: Plan) -> None:
         """Deploy again: the hash covers source and settings, so any difference is a new build."""
-        plan.act(f"deploy {self.title}", lambda: self._deploy(current))
+        plan.act(f"deploy {self.title}", lambda: self._patiently(lambda: self._deploy(current)))
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -148,7 +150,7 @@ class Function(Resource):
         body["buildConfig"]["source"] = {"storageSource": self._upload()}
         url, params = f"{BASE}/{self._parent}/functions", {"functionId": self.options["name"]}
         try:
-            self._long("POST", url, attempting, body=body, params=params)
+            self._patiently(lambda: self._long("POST", url, attempting, body=body, params=params))
         except GoogleApiError as error:
             # Was the answer to the first attempt lost, and with it the operation to wait for? Then it is this content.
             found = (self.fetch() or {}) if error.already_exists else {}
@@ -164,6 +166,21 @@ class Function(Resource):
         mask = ["labels", "buildConfig.runtime", "buildConfig.entryPoint", "buildConfig.source"]
         mask += [f"serviceConfig.{field}" for field in body["serviceConfig"]]
         self._long("PATCH", self._url, f"deploy {self.title}", body=body, params={"updateMask": ",".join(mask)})
+
+    def _patiently(self, deploy: Callable[[], None]) -> None:
+        """Deploy, and again while Google's own agent, made for the project's first function, lacks its access."""
+        deadline = self.client.clock() + self.client.timeout
+        while True:
+            try:
+                return deploy()
+            except GoogleApiError as error:
+                if not build_failure.agent_is_new(error) or self.client.clock() > deadline:
+                    raise
+                # The failed attempt left a function, which is deployed again rather than created.
+                found = self.fetch()
+                if found is not None:
+                    deploy = partial(self._deploy, found)
+            self.client.sleep(10.0)
 
     def delete(self, current: dict[str, Any]) -> None:
         """Delete it."""

@@ -76,7 +76,11 @@ def call_function(client: Client, params: dict[str, Any], *, check_mode: bool) -
     private = response.status_code in (401, 403)
     if private:
         token = credentials.id_token(
-            params["auth_kind"], params["service_account_file"], params["access_token"], audience=url
+            params["auth_kind"],
+            params["service_account_file"],
+            params["access_token"],
+            audience=url,
+            project=client.project,
         )
         response, milliseconds = ask(url, params, token)
     try:

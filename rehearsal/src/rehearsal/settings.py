@@ -48,12 +48,11 @@ class Settings:
     @property
     def deployer_key(self) -> Path:
         """The service-account key file that `rehearsal env` points at."""
-        return self.home / "credentials" / "deployer.json"
+        return self.credentials("deployer")
 
-    @property
-    def owner_key(self) -> Path:
-        """The key file of the project's owner, for what the deployer may not do (`rehearsal env --identity owner`)."""
-        return self.home / "credentials" / "owner.json"
+    def credentials(self, name: str) -> Path:
+        """The file of one of the credentials that `services.iam.sign_in` writes."""
+        return self.home / "credentials" / f"{name}.json"
 
     @property
     def proxy_url(self) -> str:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rehearsal.store import Store
 
 KIND, MET = "trouble", "trouble.met"
-API_DELAY, BILLING, CLOCK, OSLOGIN_POLICY = "api-delay", "billing", "clock", "oslogin-policy"
+API_DELAY, BILLING, CLOCK = "api-delay", "billing", "clock"
+ACCOUNT_DELAY, AGENT_DELAY, ROLE_AGE = "account-delay", "agent-delay", "role-age"
 GUEST_KNOBS = ("dpkg-lock", "nologin", "late-ssh")
 UNITS = "etc/systemd/system"
 NOLOGIN = "System is booting up. Unprivileged users are not permitted to log in yet."

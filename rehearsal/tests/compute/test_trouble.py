@@ -94,7 +94,7 @@ def test_os_login_by_metadata_and_by_policy(world: World, trouble: Any) -> None:
     assert items == [{"key": "enable-oslogin", "value": "TRUE"}]
     assert not world.call("POST", policy, constraint)["booleanPolicy"]
     world.create("first", metadata=off)
-    trouble("set", "oslogin-policy")
+    trouble("set", "orgpolicy", "compute.requireOsLogin")
     assert world.call("POST", policy, constraint)["booleanPolicy"] == {"enforced": True}
     refused = world.call("POST", f"zones/{ZONE}/instances", vm_body(metadata=off), status=412)
     assert "constraints/compute.requireOsLogin violated" in refused["message"]

@@ -43,7 +43,7 @@ def test_useless_key_file_is_named(tmp_path: Path, content: str | None, expected
     if content is not None:
         file.write_text(content)
     with pytest.raises(GoogleApiError, match=expected) as found:
-        credentials.load("serviceaccount", str(file), None)
+        credentials.load("serviceaccount", str(file), None, project="demo")
     assert str(file) in str(found.value) and "GCP_SERVICE_ACCOUNT_FILE" in str(found.value)
 
 
@@ -51,14 +51,14 @@ def test_damaged_private_key_is_named(tmp_path: Path) -> None:
     file = tmp_path / "key.json"
     file.write_text(json.dumps({"client_email": "a@b", "private_key": "nonsense", "token_uri": "https://x"}))
     with pytest.raises(GoogleApiError, match=r"private key .* is damaged"):
-        credentials.load("serviceaccount", str(file), None)
+        credentials.load("serviceaccount", str(file), None, project="demo")
 
 
 def test_missing_choices_are_named() -> None:
     with pytest.raises(GoogleApiError, match="no service_account_file"):
-        credentials.load("serviceaccount", None, None)
+        credentials.load("serviceaccount", None, None, project="demo")
     with pytest.raises(GoogleApiError, match="GCP_ACCESS_TOKEN"):
-        credentials.load("accesstoken", None, None)
+        credentials.load("accesstoken", None, None, project="demo")
 
 
 def test_no_default_credentials_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_no_default_credentials_say_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(google.auth, "default", nothing)
     with pytest.raises(GoogleApiError) as found:
-        credentials.load(None, None, None)
+        credentials.load(None, None, None, project="demo")
     assert str(found.value) == (
         "Could not sign in to Google Cloud: there are no application default credentials. Set"
         " GCP_AUTH_KIND=serviceaccount and GCP_SERVICE_ACCOUNT_FILE=<key file>, or run 'gcloud auth"
@@ -76,12 +76,12 @@ def test_no_default_credentials_say_what_to_do(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_access_token_is_used_as_it_is() -> None:
-    found, account = credentials.load(None, None, "ya29.token")
+    found, account = credentials.load(None, None, "ya29.token", project="demo")
     assert found.token == "ya29.token" and account == ""
 
 
 def test_refused_sign_in_and_dead_token_server_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = credentials.Session(credentials.load(None, None, "t")[0], "me@demo")
+    session = credentials.Session(credentials.load(None, None, "t", project="demo")[0], "me@demo")
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise google.auth.exceptions.RefreshError("invalid_grant: Invalid JWT Signature.", {})
@@ -102,13 +102,16 @@ def test_refused_sign_in_and_dead_token_server_are_told(monkeypatch: pytest.Monk
 def test_an_id_token_of_a_persons_own_credentials_is_the_one_they_carry(monkeypatch: pytest.MonkeyPatch) -> None:
     own = google.oauth2.credentials.Credentials("ya29", id_token="a person's")
     monkeypatch.setattr(own, "refresh", lambda request: None)
-    monkeypatch.setattr(google.auth, "default", lambda scopes: (own, None))
+    monkeypatch.setattr(google.auth, "default", lambda scopes, quota_project_id: (own, None))
     monkeypatch.setattr(
         google.oauth2.id_token, "fetch_id_token", lambda request, audience: f"an account's for {audience}"
     )
-    assert credentials.id_token(None, None, None, "https://f.test") == "a person's"
+    assert credentials.id_token(None, None, None, audience="https://f.test", project="demo") == "a person's"
     # what is no person's is asked for the audience
-    monkeypatch.setattr(google.auth, "default", lambda scopes: (object(), None))
-    assert credentials.id_token(None, None, None, "https://f.test") == "an account's for https://f.test"
+    monkeypatch.setattr(google.auth, "default", lambda scopes, quota_project_id: (object(), None))
+    assert (
+        credentials.id_token(None, None, None, audience="https://f.test", project="demo")
+        == "an account's for https://f.test"
+    )
     with pytest.raises(GoogleApiError, match="an access token cannot be exchanged"):
-        credentials.id_token(None, None, "ya29", "https://f.test")
+        credentials.id_token(None, None, "ya29", audience="https://f.test", project="demo")

@@ -16,14 +16,18 @@ from ansible.module_utils.fanops.api.client import Client
 from ansible.module_utils.fanops.preflight import local
 from ansible.module_utils.fanops.preflight.cloud import Survey
 from ansible.module_utils.fanops.preflight.findings import summary
+from ansible.module_utils.fanops.preflight.policies import CONSTRAINTS
 
+from rehearsal.services.serviceusage.services import KNOWN
 from rehearsal.testing.client import Session
 
 DEPLOYER_ROLE = Path(__file__).parents[3] / "roles/project_foundation/files/fanops_m4_deployer.yml"
 PROJECT = "fanops-rehearsal"
 DEPLOYER = f"deployer@{PROJECT}.iam.gserviceaccount.com"
 SERVER = f"m4-server@{PROJECT}.iam.gserviceaccount.com"
-SERVICES = [f"{name}.googleapis.com" for name in ("compute", "cloudfunctions", "run", "cloudbuild", "artifactregistry")]
+SERVICES = yaml.safe_load((DEPLOYER_ROLE.parents[3] / "inventory/group_vars/all/project.yml").read_text())[
+    "project_services"
+]
 PERMISSIONS = yaml.safe_load(DEPLOYER_ROLE.read_text())["includedPermissions"]
 OPTIONS: dict[str, Any] = {
     "region": "us-central1",
@@ -34,6 +38,7 @@ OPTIONS: dict[str, Any] = {
     "role_file": "roles/project_foundation/files/fanops_m4_deployer.yml",
     "accounts": [SERVER],
     "vm_needed": True,
+    "function_public": True,
     "vm_name": "ml-training-vm",
     "machine_type": "e2-micro",
     "disk_size_gb": 30,
@@ -47,8 +52,8 @@ def look(control_plane: Any) -> Callable[..., dict[str, str]]:
     for service in SERVICES:
         control_plane.identity.services.enable(PROJECT, service)
 
-    def survey(**changes: Any) -> dict[str, str]:
-        client = Client(Session(control_plane, DEPLOYER), changes.pop("project", PROJECT), account=DEPLOYER)
+    def survey(account: str = DEPLOYER, **changes: Any) -> dict[str, str]:
+        client = Client(Session(control_plane, account), changes.pop("project", PROJECT))
         before = control_plane.log.last_number()
         made = Survey(client, OPTIONS | changes)
         found = made.findings()
@@ -69,9 +74,37 @@ def without(control_plane: Any, *permissions: str) -> None:
 def test_a_healthy_project_passes_and_a_fresh_one_too(control_plane: Any, look: Any) -> None:
     assert look() == {} and look.unseen == []
     for service in SERVICES:
-        control_plane.identity.services.disable(PROJECT, service)
+        if not KNOWN[service].initially:
+            control_plane.identity.services.disable(PROJECT, service)
     assert look() == {}
-    assert set(look.unseen) == {"build account", "machine type", "quota", "network"}
+    everything = {
+        "project",
+        "APIs",
+        "permissions",
+        "billing",
+        "identities",
+        "build account",
+        *(each.names[0] for each in CONSTRAINTS),
+        "machine type",
+        "quota",
+        "network",
+    }
+    assert set(look.unseen) == everything  # with a service account, these APIs are gated by its own project
+
+
+def test_a_bare_owner_passes_by_the_buckets_own_policy(control_plane: Any, look: Any, storage_server: Any) -> None:
+    """The role Owner carries no permission on objects: a bucket's own policy gives them, if it was not taken away."""
+    owner = control_plane.identity.owner
+    assert not control_plane.identity.allowed(owner, "storage.objects.get", PROJECT)
+    assert look(owner) == {} and look.unseen == []
+    session = Session(control_plane, owner)
+    bucket = {"name": OPTIONS["bucket"], "location": "US-CENTRAL1"}
+    url = "https://storage.googleapis.com/storage/v1/b"
+    assert session.request("POST", f"{url}?project={PROJECT}", json=bucket).status_code == 200
+    assert look(owner) == {}
+    assert session.request("PUT", f"{url}/{OPTIONS['bucket']}/iam", json={"bindings": []}).status_code == 200
+    found = look(owner)["permissions"]
+    assert f"{owner} lacks storage.buckets.get, storage.buckets.update" in found and f"--member=user:{owner}" in found
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
@@ -97,7 +130,7 @@ def test_acting_as_the_two_accounts_is_enough(control_plane: Any, look: Any) -> 
 
 def test_each_defect_of_the_project_is_one_finding(control_plane: Any, look: Any) -> None:
     store, identity = control_plane.store, control_plane.identity
-    store.put("trouble", "oslogin-policy", {"on": True})
+    store.put("orgpolicies", "compute.requireOsLogin", {"on": True})
     store.put("compute.quotas", "us-central1", {"CPUS": 1.0, "DISKS_TOTAL_GB": 10.0})
     identity.accounts.create(PROJECT, SERVER)
     identity.accounts.update(SERVER, disabled=True)
@@ -113,13 +146,28 @@ def test_each_defect_of_the_project_is_one_finding(control_plane: Any, look: Any
         "APIs": "gcloud services enable artifactregistry.googleapis.com",
         "identities": f"gcloud iam service-accounts enable {SERVER}",
         "build account": "--role=roles/cloudbuild.builds.builder",
-        "OS Login": "disable-enforce compute.requireOsLogin",
+        "compute.requireOsLogin": "disable-enforce compute.requireOsLogin",
         "quota": "CPUS: 2 needed, 1 of 1 left; DISKS_TOTAL_GB: 30 needed, 10 of 10 left",
         "network": "gcloud compute networks create none",
         "bucket": "taken by another project",
     }
     assert {check: True for check, text in wanted.items() if text in found[check]} == dict.fromkeys(wanted, True)
     assert set(found) == set(wanted)
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_each_policy_of_a_strict_organisation_is_a_finding_with_a_way_through(
+    control_plane: Any, look: Any, managed: bool
+) -> None:
+    listed = {"gcp.resourceLocations": ["in:europe-locations"], "compute.trustedImageProjects": ["projects/ours"]}
+    names = [each.names[-1 if managed else 0] for each in CONSTRAINTS]
+    for name in names:
+        control_plane.store.put("orgpolicies", name, {"values": listed[name]} if name in listed else {"on": True})
+    found = look()
+    assert set(found) == set(names) and len(names) == 8
+    assert all("Mend it: gcloud " in line or "Mend it: -e " in line for line in found.values())
+    control_plane.store.put("orgpolicies", "gcp.resourceLocations", {"values": ["in:us-locations"]})
+    assert set(look(function_public=False, vm_needed=False)) == {"cloudfunctions.allowedIngressSettings", names[5]}
 
 
 @pytest.mark.parametrize(

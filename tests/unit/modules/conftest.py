@@ -41,7 +41,7 @@ def google(
     for service in SERVICES:
         control_plane.identity.services.enable(PROJECT, f"{service}.googleapis.com")
     session = Session(control_plane, control_plane.identity.owner)
-    monkeypatch.setattr(credentials, "load", lambda *args: (object(), session.account))
+    monkeypatch.setattr(credentials, "load", lambda *args, project: (object(), session.account))
     monkeypatch.setattr(credentials, "Session", lambda *args: session)
     clock = session.clock
     monkeypatch.setattr(options, "Client", partial(client.Client, sleep=clock.sleep, clock=clock))

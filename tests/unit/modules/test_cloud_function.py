@@ -216,7 +216,7 @@ def served(
         return Response(200, b'{"recommended_sponsor": "Visa"}')
 
     monkeypatch.setattr("ansible.module_utils.fanops.resources.function_call.requests.post", post)
-    monkeypatch.setattr(credentials, "id_token", lambda *args, audience: f"token for {audience}")
+    monkeypatch.setattr(credentials, "id_token", lambda *args, audience, project: f"token for {audience}")
     return requests
 
 

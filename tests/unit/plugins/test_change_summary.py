@@ -26,7 +26,8 @@ def run(callback: Any, *results: dict[str, Any], check_mode: bool = False, playb
     callback.v2_playbook_on_start(SimpleNamespace(_file_name=f"/x/{playbook}"))
     callback.v2_playbook_on_play_start(SimpleNamespace(check_mode=check_mode))
     for result in results:
-        callback.v2_runner_on_ok(SimpleNamespace(result=result, task=SimpleNamespace(check_mode=check_mode)))
+        task = SimpleNamespace(check_mode=check_mode, action=result.get("action", "ansible.builtin.debug"))
+        callback.v2_runner_on_ok(SimpleNamespace(result=result, task=task))
     callback.v2_playbook_on_stats(None)
     return "\n".join(callback.said)
 
@@ -58,6 +59,13 @@ def test_a_plan_says_that_it_is_one_and_programs_can_read_it(callback: Any, tmp_
         "check_mode": True, "notes": [],
         "changes": [{"resource": "VM vm", "change": "create", "actions": ["create"]}],
     }  # fmt: skip
+
+
+def test_a_release_is_listed_when_the_training_ended_well_and_not_before(callback: Any) -> None:
+    planned = {"action": "training_plan", "needed": True, **plan("create", "train", resource="release")}
+    assert "release" not in run(callback, planned)
+    ended = {"action": "training_run", "state": "finished", "changed": True, "reattached": False}
+    assert "create  release: train" in run(callback, planned, ended)
 
 
 def test_a_screen_comes_before_the_changes_and_gcloud_after_them_in_a_runbook(callback: Any) -> None:

@@ -36,6 +36,7 @@ def run(tmp_path: Path, tasks: list[dict[str, object]]) -> list[str]:
     [
         ({"ansible.builtin.fail": {"msg": "There is no project.\n  Export it. " + "x" * 200}}, "Export it."),
         ({"ansible.builtin.fail": {"msg": "bad {{ item }}"}, "loop": ["apple", "pear"]}, "bad apple"),
+        ({"ansible.builtin.command": {"cmd": "/bin/ls /nowhere/at/all"}}, "No such file or directory"),
     ],
 )
 def test_failed_run_ends_in_one_unwrapped_line(tmp_path: Path, task: dict[str, object], why: str) -> None:
@@ -47,6 +48,12 @@ def test_failed_run_ends_in_one_unwrapped_line(tmp_path: Path, task: dict[str, o
 def test_the_reason_is_not_wrapped_in_how_ansible_came_upon_it(tmp_path: Path) -> None:
     unset = "{{ undef(hint='Export GCP_PROJECT.') }}"
     assert run(tmp_path, [{"ansible.builtin.command": {"cmd": unset}}])[-1] == "Failed: Export GCP_PROJECT."
+
+
+def test_an_output_for_programs_stays_one_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json")
+    said = "\n".join(run(tmp_path, [{"ansible.builtin.fail": {"msg": "broken"}}]))
+    assert json.loads(said)["plays"]
 
 
 def test_mended_failure_is_not_repeated(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import sys
 from rehearsal.cli import ask, faults, isolate, lifecycle, log, new_method, permissions, status, trouble
 from rehearsal.cli.output import say
 from rehearsal.errors import RehearsalError
+from rehearsal.services.iam.sign_in import renew_subject_token
 from rehearsal.settings import Settings, load
-from rehearsal.wire.trust import client_environment
+from rehearsal.wire.trust import IDENTITIES, client_environment
 
 DESCRIPTION = """\
 A Google Cloud on this machine. Real Debian guests stand in for Compute Engine instances, real containers for
@@ -64,9 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
     env.add_argument("--output", choices=("shell", "json"), default="shell")
     env.add_argument(
         "--identity",
-        choices=("deployer", "owner"),
+        choices=IDENTITIES,
         default="deployer",
-        help="whose key: the deployer's, which may do what the playbooks need (default), or the project owner's",
+        help="who signs in: the deployer by its key file (default), the project's owner as `gcloud auth application-default login` leaves "
+        "them, the owner acting as the deployer, or a CI system by workload identity federation",
     )
 
     env.set_defaults(run=run_env)
@@ -122,6 +124,8 @@ def run_env(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the client environment as shell exports or as JSON."""
     if not settings.deployer_key.exists():
         raise RehearsalError("there is no rehearsal yet; run `rehearsal up` first")
+    if arguments.identity == "federated":
+        renew_subject_token(settings)
     environment = client_environment(settings, arguments.identity)
     if arguments.output == "json":
         say(json.dumps(environment, indent=2))

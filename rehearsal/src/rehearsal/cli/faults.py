@@ -24,7 +24,8 @@ def add_parser(commands: Any) -> None:
     add.add_argument(
         "action",
         choices=ACTIONS,
-        help="an HTTP status to answer; drop: handle it, lose the answer; drop-request: lose it unhandled; slow: wait",
+        help="an HTTP status to answer; rate-limit: Compute's, which is a 403; activation: another change of the project's APIs is "
+        "under way; drop: handle it, lose the answer; drop-request: lose it unhandled; slow: wait",
     )
     add.add_argument("--nth", type=int, default=1, metavar="N", help="from the N-th matching call on (default 1)")
     add.add_argument("--times", type=int, default=1, metavar="COUNT", help="for this many calls (default 1)")

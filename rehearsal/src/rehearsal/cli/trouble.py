@@ -13,6 +13,7 @@ from rehearsal import trouble
 from rehearsal.cli.output import say
 from rehearsal.services.compute import catalogue, limits
 from rehearsal.services.compute.projects import PROJECTS
+from rehearsal.services.iam import organisation
 from rehearsal.services.iam.policies import DELAYS
 from rehearsal.settings import Settings
 from rehearsal.store import Store
@@ -74,6 +75,23 @@ def _seconds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("seconds", type=positive_seconds, metavar="SECONDS")
 
 
+def _days(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("days", type=positive, metavar="DAYS")
+
+
+def _policy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "constraint", choices=organisation.CONSTRAINTS, metavar="CONSTRAINT", help=", ".join(organisation.CONSTRAINTS)
+    )
+    parser.add_argument(
+        "values", nargs="*", metavar="VALUE", help="what a list constraint allows; without one it denies all"
+    )
+
+
+def _keep_policy(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
+    return organisation.KIND, arguments.constraint, {"values": arguments.values} if arguments.values else {"on": True}
+
+
 def _boot(parser: argparse.ArgumentParser) -> None:
     _seconds(parser)
     parser.add_argument("--boots", type=positive, default=1, metavar="N", help="the next N boots (default 1)")
@@ -89,7 +107,7 @@ def _nothing(parser: argparse.ArgumentParser) -> None:
 
 def _keeps(name: str) -> Callable[[argparse.Namespace], tuple[str, str, dict[str, Any]]]:
     def keep(arguments: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
-        values = {key: getattr(arguments, key) for key in ("seconds", "boots") if hasattr(arguments, key)}
+        values = {key: getattr(arguments, key) for key in ("seconds", "boots", "days") if hasattr(arguments, key)}
         return trouble.KIND, name, values or {"on": True}
 
     return keep
@@ -127,9 +145,18 @@ KNOBS = {
         Knob("quota", "a region's quota is exhausted or small", _quota, _keep_quota, limits.QUOTAS),
         Knob("iam-delay", "changed policies count only later", _iam_delay, _keep_iam_delay, DELAYS),
         _own(trouble.API_DELAY, "an API just enabled still answers SERVICE_DISABLED for a while", _seconds),
+        _own(trouble.ACCOUNT_DELAY, "a service account just created is not yet known everywhere", _seconds),
+        _own(trouble.AGENT_DELAY, "the first deployment's service agent has no access to its repository yet", _seconds),
+        _own(trouble.ROLE_AGE, "custom roles that were deleted were deleted so many days ago", _days),
         _own(trouble.BILLING, "billing is switched off", _nothing),
         _own("oslogin", "the project's metadata says enable-oslogin=TRUE", _nothing),
-        _own(trouble.OSLOGIN_POLICY, "an organisation policy forbids VMs without OS Login", _nothing),
+        Knob(
+            organisation.KNOB,
+            "an organisation policy, enforced or with the values that it allows",
+            _policy,
+            _keep_policy,
+            organisation.KIND,
+        ),
         _own(trouble.CLOCK, "Google's clock is ahead of this machine's", _skew),
         _own("dpkg-lock", "a booting VM's package manager is busy, as at a real first boot", _boot),
         _own("nologin", "a booting VM refuses logins with 'System is booting up'", _boot),

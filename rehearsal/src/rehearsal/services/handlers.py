@@ -22,6 +22,7 @@ import rehearsal.services.functions.operations
 import rehearsal.services.functions.uploads
 import rehearsal.services.iam.api
 import rehearsal.services.iam.credentials_api
+import rehearsal.services.iam.federation_api
 import rehearsal.services.iam.oauth
 import rehearsal.services.iam.roles_api
 import rehearsal.services.logging.api

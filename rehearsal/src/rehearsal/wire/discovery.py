@@ -31,6 +31,7 @@ DOCUMENTS = (
     "cloudbilling.v1",
     "cloudbuild.v1",
     "logging.v2",
+    "orgpolicy.v2",
     "oslogin.v1",
     "oauth2.v2",
 )

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from rehearsal.store import Store
 
-ACTIONS = ("429", "500", "503", "drop", "drop-request", "slow")
+ACTIONS = ("429", "500", "503", "rate-limit", "activation", "drop", "drop-request", "slow")
 
 
 @dataclass
@@ -19,7 +19,8 @@ class Fault:
     """`times` calls of `method` (a glob over method ids), from the `nth` matching one on, meet `action`.
 
     `drop` handles the call and loses the answer, `drop-request` loses the request unhandled, `slow` waits `seconds`;
-    a number is the HTTP status that is answered instead.
+    a number is the HTTP status that is answered instead; `rate-limit` is Compute Engine's, a 403, and `activation` Service Usage's
+    400 while another change of the project's APIs is under way.
     """
 
     method: str

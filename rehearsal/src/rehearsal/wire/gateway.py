@@ -16,6 +16,7 @@ from werkzeug.wrappers import Request, Response
 from rehearsal import trouble
 from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
+from rehearsal.services.iam import refusals
 from rehearsal.services.iam.identity import checks_of
 from rehearsal.wire.calls import PUBLIC, REGISTRY, Call, CheckedInside, Implementation, RawRoute
 from rehearsal.wire.discovery import Method, Router, query_parameters
@@ -129,7 +130,9 @@ class Gateway:
             entry.principal = call.principal
             if route.method is not None:
                 self.cloud.identity.check_scopes(call.caller, route.method.scopes, host)
-                self.cloud.identity.check_service_enabled(call.project, f"{route.method.service}.googleapis.com")
+                quota_project = request.headers.get("X-Goog-User-Project", "")
+                service = f"{route.method.service}.googleapis.com"
+                self.cloud.identity.check_consumer(call.caller, quota_project, call.project, service)
         if route.method is not None:
             call.body = self._body(request, route.method, entry)
         if isinstance(implementation.permission, str):
@@ -155,6 +158,13 @@ class Gateway:
             return None
         if fault.action == "drop-request":
             return Response(status=503, headers={LOSE_HEADER: "request"})
+        if fault.action in ("rate-limit", "activation"):
+            number, service = (
+                self.cloud.settings.project_number,
+                f"{method.service if method else 'compute'}.googleapis.com",
+            )
+            refusal = refusals.rate_limited(service, number) if fault.action == "rate-limit" else refusals.activating()
+            return self._error(refusal, host, method)
         code = int(fault.action)
         reason = {429: "rateLimitExceeded", 503: "backendError"}.get(code, "internalError")
         return self._error(ApiError(code, reason, "The service is currently unavailable."), host, method)

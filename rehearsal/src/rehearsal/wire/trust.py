@@ -10,6 +10,7 @@ from mitmproxy.certs import CertStore
 
 from rehearsal.settings import Settings
 
+IDENTITIES = ("deployer", "owner", "impersonated", "federated")
 HOST_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 
 
@@ -33,9 +34,14 @@ def host_authorities(settings: Settings) -> str:
 
 
 def client_environment(settings: Settings, identity: str = "deployer") -> dict[str, str]:
-    """Return what a corporate network would set too: a proxy, a CA bundle, a key file (`deployer` or `owner`), a project."""
+    """Return what a corporate network would set too: a proxy, a CA bundle, a project; and how `identity` signs in.
+
+    `identity` is one of IDENTITIES. Only the deployer has a key file; the others have application default credentials.
+    """
     bundle = str(settings.ca_bundle)
-    key = str(settings.owner_key if identity == "owner" else settings.deployer_key)
+    file = str(settings.credentials(identity))
+    has_key = identity == "deployer"
+    gcloud = "owner-gcloud" if identity == "owner" else identity
     local = "localhost,127.0.0.1,::1"
     return {
         "HTTPS_PROXY": settings.proxy_url,
@@ -47,15 +53,15 @@ def client_environment(settings: Settings, identity: str = "deployer") -> dict[s
         "CURL_CA_BUNDLE": bundle,
         "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": bundle,
         "GCP_PROJECT": settings.project_id,
-        "GCP_AUTH_KIND": "serviceaccount",
-        "GCP_SERVICE_ACCOUNT_FILE": key,
-        "GOOGLE_APPLICATION_CREDENTIALS": key,
+        "GCP_AUTH_KIND": "serviceaccount" if has_key else "application",
+        "GCP_SERVICE_ACCOUNT_FILE": file if has_key else "",
+        "GOOGLE_APPLICATION_CREDENTIALS": file,
         "GOOGLE_CLOUD_PROJECT": settings.project_id,
         "CLOUDSDK_CONFIG": str(settings.home / "gcloud"),
         "CLOUDSDK_CORE_PROJECT": settings.project_id,
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
         "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": bundle,
-        "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": key,
+        "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE": str(settings.credentials(gcloud)),
         "CLOUDSDK_PROXY_TYPE": "http",
         "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
         "CLOUDSDK_PROXY_PORT": str(settings.frontdoor_port),

@@ -60,7 +60,7 @@ def set_machine_type(call: Call) -> dict[str, Any]:
 def set_metadata(call: Call) -> dict[str, Any]:
     """Replace the VM's metadata; wakes a guest that waits for a change."""
     items = validation.check_metadata(call.body.get("items"), "metadata")
-    options.check_os_login(call, items)
+    options.check_metadata(call, items)
     for account in records.load(call.cloud, records.ref_of(call))["resource"].get("serviceAccounts", []):
         may_act_as(call, account["email"], call.project)  # metadata can run anything as it
 

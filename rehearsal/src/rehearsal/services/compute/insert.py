@@ -14,6 +14,7 @@ from rehearsal.services.compute import (
     lifecycle,
     links,
     operations,
+    options,
     power,
     records,
     requested,
@@ -55,6 +56,8 @@ def insert(call: Call) -> dict[str, Any]:
     region = catalogue.region_of_zone(zone)
     interface = requested.interface(cloud, project, region, body.get("networkInterfaces") or [])
     resource = requested.resource(call, ref, machine_type)
+    image_project = disk.image.path.split("/")[1]
+    options.check_policies(call, ref, external=interface.wants_external, image_project=image_project)
     _authorize_parts(call, resource, interface, disk)
     with cloud.store.lock:
         records.INSTANCES.check_new(cloud, project, zone, ref.name)

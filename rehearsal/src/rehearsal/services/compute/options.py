@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rehearsal import trouble
 from rehearsal.errors import ApiError
 from rehearsal.services.compute import errors, projects
+from rehearsal.services.compute.records import Ref
+from rehearsal.services.iam import organisation
 from rehearsal.wire.calls import Call
 
 SCOPE_PREFIX = "https://www.googleapis.com/auth/"
@@ -23,15 +24,38 @@ def shielded(given: dict[str, Any] | None, current: dict[str, Any] | None = None
     return chosen
 
 
-def check_os_login(call: Call, items: list[dict[str, str]]) -> None:
-    """Raise ApiError 412 for metadata that switches OS Login off where an organisation policy demands it."""
-    if not trouble.setting(call.cloud.store, trouble.OSLOGIN_POLICY):
-        return
-    if any(item["key"] == "enable-oslogin" and item.get("value", "").upper() != "TRUE" for item in items):
-        trouble.count_hit(call.cloud.store, trouble.OSLOGIN_POLICY)
+def check_metadata(call: Call, items: list[dict[str, str]]) -> None:
+    """Raise ApiError 412 for metadata that an organisation policy forbids."""
+    set_to = {item["key"]: item.get("value", "").upper() for item in items}
+    for key, value, name in (
+        ("enable-oslogin", "FALSE", "requireOsLogin"),
+        ("enable-guest-attributes", "TRUE", "disableGuestAttributesAccess"),
+    ):
+        if set_to.get(key) != value:
+            continue
+        constraint = organisation.is_enforced(call.cloud.store, f"compute.{name}", f"compute.managed.{name}")
+        if constraint:
+            raise errors.condition_not_met(
+                f"Constraint constraints/{constraint} violated for project {call.project}. The metadata value {key} may not be {value}."
+            )
+
+
+def check_policies(call: Call, ref: Ref, *, external: bool, image_project: str) -> None:
+    """Raise ApiError 412 for a VM that an organisation policy forbids: by its place, its address or its image."""
+    store, where = call.cloud.store, f"projects/{ref.project}/zones/{ref.zone}/instances/{ref.name}"
+    organisation.check_location(store, ref.zone.rpartition("-")[0], where)
+    managed = "compute.managed.vmExternalIpAccess"
+    if external and (
+        organisation.forbids(store, "compute.vmExternalIpAccess", where) or organisation.is_enforced(store, managed)
+    ):
         raise errors.condition_not_met(
-            f"Constraint constraints/compute.requireOsLogin violated for project {call.project}. "
-            "The metadata value enable-oslogin must be TRUE."
+            f"Constraint constraints/compute.vmExternalIpAccess violated for project {ref.project}. Add instance {where} to the "
+            "constraint to use external IP with it."
+        )
+    if organisation.forbids(store, "compute.trustedImageProjects", f"projects/{image_project}"):
+        raise errors.condition_not_met(
+            f"Constraint constraints/compute.trustedImageProjects violated for project {ref.project}. Use of images from project "
+            f"{image_project} is prohibited."
         )
 
 

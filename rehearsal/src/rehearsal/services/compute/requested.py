@@ -166,7 +166,7 @@ def resource(call: Call, ref: Ref, machine_type: str) -> dict[str, Any]:
         raise errors.not_rehearsed("giving a VM a GPU")
     zone_path = f"projects/{project}/zones/{ref.zone}"
     items = validation.check_metadata((body.get("metadata") or {}).get("items"))
-    options.check_os_login(call, items)
+    options.check_metadata(call, items)
     labels = validation.check_labels(body.get("labels"))
     tags = validation.check_tags((body.get("tags") or {}).get("items") or [])
     resource = INSTANCES.head(project, ref.zone, ref.name) | {

@@ -9,6 +9,7 @@ from rehearsal.errors import ApiError
 from rehearsal.services.functions import deploy, operations, records, runtimes, uploads
 from rehearsal.services.functions.names import REGIONS, FunctionName, check_id, check_region, from_key, from_resource
 from rehearsal.services.functions.operations import Operation
+from rehearsal.services.iam import organisation
 from rehearsal.services.iam.resources import granted, may_act_as, project_of
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method, raw_route
 
@@ -17,8 +18,13 @@ NEEDED = ("run.googleapis.com", "cloudbuild.googleapis.com", "artifactregistry.g
 
 
 def _check_deployer(call: Call, wanted: dict[str, Any], name: FunctionName) -> None:
+    organisation.check_location(call.cloud.store, name.region, name.resource)
+    ingress = wanted["serviceConfig"].get("ingressSettings", "ALLOW_ALL")
+    if organisation.forbids(call.cloud.store, "cloudfunctions.allowedIngressSettings", ingress):
+        text = f"The request has violated one or more Org Policies: constraints/cloudfunctions.allowedIngressSettings forbids {ingress}."
+        raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
     for service in NEEDED:
-        call.cloud.identity.check_service_enabled(name.project, service)
+        call.cloud.identity.check_enabled(name.project, service)
     may_act_as(call, wanted["serviceConfig"]["serviceAccountEmail"], name.project)
 
 

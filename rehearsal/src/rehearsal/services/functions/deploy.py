@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rehearsal import trouble
 from rehearsal.machine.containers import ContainerError
 from rehearsal.machine.images import ImageError
 from rehearsal.machine.network import NetworkError
@@ -96,6 +98,25 @@ def _build(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: 
         raise DeployError(operations.INVALID_ARGUMENT, message) from error
     operation.stage("BUILD", "COMPLETE", "Built", resource=config["build"], resourceUri=url)
     return built, generation
+
+
+def _check_agent(cloud: Cloud, name: FunctionName) -> None:
+    """Raise DeployError while Google's agent, made for the project's first function, has no access to the repository yet."""
+    known = trouble.setting(cloud.store, trouble.AGENT_DELAY)
+    if not known:
+        return
+    if "until" not in known:
+        known["until"] = time.time() + known["seconds"]
+        cloud.store.put(trouble.KIND, trouble.AGENT_DELAY, known)
+    if time.time() < known["until"]:
+        trouble.count_hit(cloud.store, trouble.AGENT_DELAY)
+        repository = f"projects/{name.project}/locations/{name.region}/repositories/gcf-artifacts"
+        raise DeployError(
+            operations.PERMISSION_DENIED,
+            f"Unable to retrieve the repository metadata for {repository}. Ensure that the Cloud Functions service account has "
+            "'artifactregistry.repositories.list' and 'artifactregistry.repositories.get' permissions. You can add the "
+            "permissions by granting the role 'roles/artifactregistry.reader'.",
+        )
 
 
 def _check_builder(cloud: Cloud, name: FunctionName) -> None:

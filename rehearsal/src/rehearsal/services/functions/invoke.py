@@ -18,7 +18,8 @@ from rehearsal.services.functions import instances, records
 from rehearsal.services.functions.instances import PORT
 from rehearsal.services.functions.names import FunctionName, from_key
 from rehearsal.services.functions.revisions import Instance, Revision
-from rehearsal.services.iam.identity import GCLOUD_CLIENT_ID, Caller
+from rehearsal.services.iam.identity import Caller
+from rehearsal.services.iam.sign_in import ADC_CLIENT_ID, GCLOUD_CLIENT_ID
 from rehearsal.wire import proxy
 from rehearsal.wire.calls import PUBLIC, Call, raw_route
 
@@ -117,7 +118,7 @@ def _refusal(call: Call, name: FunctionName, record: records.Record) -> Response
 
 def _audiences(resource: dict[str, Any]) -> set[str]:
     addresses = {resource["serviceConfig"]["uri"], resource["url"]}
-    return addresses | {f"{address}/" for address in addresses} | {GCLOUD_CLIENT_ID}
+    return addresses | {f"{address}/" for address in addresses} | {GCLOUD_CLIENT_ID, ADC_CLIENT_ID}
 
 
 # The call itself

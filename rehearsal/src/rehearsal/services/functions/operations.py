@@ -18,7 +18,7 @@ INTERRUPTED = "The deployment was interrupted: the rehearsal was stopped while i
 TYPE = "type.googleapis.com/google.cloud.functions.v2."
 EMPTY = "type.googleapis.com/google.protobuf.Empty"
 # google.rpc.Code
-INVALID_ARGUMENT, ALREADY_EXISTS, INTERNAL, UNAVAILABLE = 3, 6, 13, 14
+INVALID_ARGUMENT, ALREADY_EXISTS, PERMISSION_DENIED, INTERNAL, UNAVAILABLE = 3, 6, 7, 13, 14
 
 
 class Operation:

@@ -13,6 +13,7 @@ import secrets
 import time
 from typing import Any, NotRequired, TypedDict, cast
 
+from rehearsal import trouble
 from rehearsal.errors import ApiError
 from rehearsal.services.iam import keys
 from rehearsal.services.iam.policies import Policies
@@ -42,6 +43,7 @@ class Account(TypedDict):
     description: NotRequired[str]
     disabled: NotRequired[bool]
     agent: NotRequired[bool]
+    visibleFrom: NotRequired[float]
     deletedAt: NotRequired[float]
 
 
@@ -121,6 +123,9 @@ class Accounts:
                 account["description"] = description
             if agent:
                 account["agent"] = True
+            delay = trouble.seconds(self._store, trouble.ACCOUNT_DELAY)
+            if delay:
+                account["visibleFrom"] = time.time() + delay
             self._store.put(ACCOUNTS, email, account)
             return account
 
@@ -130,7 +135,17 @@ class Accounts:
         account = self._store.get(ACCOUNTS, wanted)
         if account is None and wanted.isdigit():
             account = next((doc for _, doc in self._store.list(ACCOUNTS) if doc["uniqueId"] == wanted), None)
-        return None if account is None or "deletedAt" in account else cast(Account, account)
+        if account is None or "deletedAt" in account:
+            return None
+        if account.get("visibleFrom", 0) > time.time():
+            trouble.count_hit(self._store, trouble.ACCOUNT_DELAY)
+            return None
+        return cast(Account, account)
+
+    def is_new(self, email: str) -> bool:
+        """Whether the account was made so lately that not every part of Google knows it."""
+        account = self._store.get(ACCOUNTS, email) or {}
+        return "deletedAt" not in account and account.get("visibleFrom", 0) > time.time()
 
     def usable(self, email: str) -> Account | None:
         """Return the account when it may act: it exists and is not disabled."""

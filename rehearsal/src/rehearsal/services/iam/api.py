@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from rehearsal.errors import ApiError
-from rehearsal.services.iam import keys
+from rehearsal.services.iam import keys, organisation
 from rehearsal.services.iam.accounts import Account, Key
 from rehearsal.services.iam.resources import account_named, granted, project_of
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
@@ -42,6 +42,10 @@ def create(call: Call) -> dict[str, Any]:
     project = project_of(call, call.params["name"].split("/")[1])
     identity = call.cloud.identity
     identity.authorize(call.principal, P + "create", project)
+    constraints = ("iam.disableServiceAccountCreation", "iam.managed.disableServiceAccountCreation")
+    if organisation.is_enforced(call.cloud.store, *constraints):
+        text = "Service account creation is not allowed on this project."
+        raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
     account_id, wanted = call.body.get("accountId", ""), call.body.get("serviceAccount", {})
     if not ACCOUNT_ID.fullmatch(account_id):
         raise ApiError(
@@ -175,6 +179,10 @@ def _key_answer(name: str, document: Key) -> dict[str, Any]:
 def create_key(call: Call) -> dict[str, Any]:
     """Make a user-managed key; the answer is the only time that its private half is shown."""
     account = account_named(call, call.params["name"], "iam.serviceAccountKeys.create")
+    constraints = ("iam.disableServiceAccountKeyCreation", "iam.managed.disableServiceAccountKeyCreation")
+    if organisation.is_enforced(call.cloud.store, *constraints):
+        text = "Key creation is not allowed on this service account."
+        raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
     kind = call.body.get("privateKeyType", "TYPE_GOOGLE_CREDENTIALS_FILE")
     if kind not in ("TYPE_GOOGLE_CREDENTIALS_FILE", "TYPE_UNSPECIFIED"):
         raise ApiError(400, "badRequest", f"privateKeyType {kind} is not supported; use TYPE_GOOGLE_CREDENTIALS_FILE.")

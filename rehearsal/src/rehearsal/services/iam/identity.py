@@ -15,28 +15,32 @@ import yaml
 from werkzeug.wrappers import Request
 
 from rehearsal.errors import ApiError, Body
-from rehearsal.services.iam import conditions, keys, refusals, roles, usage
+from rehearsal.services.iam import conditions, keys, organisation, refusals, roles, sign_in, usage
 from rehearsal.services.iam.accounts import Accounts, Project, agent_emails
 from rehearsal.services.iam.custom_roles import ROLE_NAME, CustomRoles
+from rehearsal.services.iam.federation import Federation
 from rehearsal.services.iam.policies import MEMBER_KINDS, SPECIAL_MEMBERS, Binding, Policies, Policy, member_of
 from rehearsal.services.iam.tokens import Claims, TokenError, Tokens, looks_like_jwt
-from rehearsal.services.serviceusage.services import ALWAYS_ENABLED, BILLED, KNOWN, Services
+from rehearsal.services.serviceusage.services import ALWAYS_ENABLED, BILLED, CLIENT_BASED, KNOWN, Services
 from rehearsal.settings import Settings
 from rehearsal.store import Store
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 FOREIGN_PROJECT, FOREIGN_NUMBER = "foreign-project", "915520374416"
-FOREIGN_OWNER = "owner@example.com"
-# gcloud's OAuth client: Cloud Run accepts ID tokens made for it, https://cloud.google.com/run/docs/authenticating/developers.
-GCLOUD_CLIENT_ID = "32555940559.apps.googleusercontent.com"
+FOREIGN_OWNER = "stranger@example.net"
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated caller; `scopes` is None when no scopes limit the credential (a self-signed JWT for one API)."""
+    """An authenticated caller; `scopes` is None when no scopes limit the credential (a self-signed JWT for one API).
+
+    `client` is the OAuth client that a person signed in with.
+    """
 
     email: str
     scopes: tuple[str, ...] | None
+    client: str = ""
 
 
 _checked: ContextVar[tuple[str | None, set[str]]] = ContextVar("checked", default=(None, set()))
@@ -64,6 +68,7 @@ class Identity:
         self.custom_roles = CustomRoles(store)
         self.services = Services(store)
         self.tokens = Tokens(store, self.accounts)
+        self.federation = Federation(store)
 
     # What exists from the start
 
@@ -74,27 +79,28 @@ class Identity:
 
     @property
     def owner(self) -> str:
-        """E-mail of the account that owns the project; on Google a person owns it."""
-        return f"project-owner@{self.settings.project_id}.iam.gserviceaccount.com"
+        """E-mail of the person who owns the project."""
+        return sign_in.OWNER
 
     def default_compute_account(self, project: str) -> str:
         """E-mail of the project's default compute service account."""
         return f"{self.project_number(project)}-compute@developer.gserviceaccount.com"
 
     def ensure_default_accounts(self) -> None:
-        """Create the rehearsal's projects, their built-in accounts, and owner and deployer with their key files."""
+        """Create the rehearsal's projects, their built-in accounts, the deployer, and the credentials of it and the owner."""
         own, number = self.settings.project_id, self.settings.project_number
         with self.store.lock:
             self._ensure_project(own, number, "Rehearsal", member_of(self.owner))
             self._ensure_project(FOREIGN_PROJECT, FOREIGN_NUMBER, "Somebody else's project", member_of(FOREIGN_OWNER))
-            if self.accounts.find(self.owner) is None:
-                self.accounts.create(own, self.owner, display_name="Owner of the project")
+            self._ensure_project(
+                sign_in.OTHER_PROJECT, sign_in.OTHER_NUMBER, "Another project of the owner", member_of(self.owner)
+            )
             if self.accounts.find(self.deployer) is None:
                 self.accounts.create(own, self.deployer, display_name="Deployer")
                 self._grant_deployer()
-        for email, path in ((self.owner, self.settings.owner_key), (self.deployer, self.settings.deployer_key)):
-            if not path.exists():
-                self.create_key_file(email, path)
+        if not self.settings.deployer_key.exists():
+            self.create_key_file(self.deployer, self.settings.deployer_key)
+        sign_in.write_credentials(self.settings, self.tokens, self.policies, self.federation, self.deployer)
 
     def _grant_deployer(self) -> None:
         """Do what an owner does for a restricted deployer: create the role from its file, and grant it."""
@@ -186,7 +192,7 @@ class Identity:
         try:
             if not looks_like_jwt(token):
                 known = self.tokens.access(token)
-                return Caller(known.email, known.scopes)
+                return Caller(known.email, known.scopes, known.client)
             claims = self.tokens.verify_assertion(token)
         except TokenError as error:
             reason = "ACCESS_TOKEN_EXPIRED" if error.kind == "expired" else "ACCESS_TOKEN_TYPE_UNSUPPORTED"
@@ -206,6 +212,9 @@ class Identity:
         `accepted` is the method's own list, as the discovery document gives it; empty means that the method needs none.
         """
         if caller.scopes is None or not accepted or CLOUD_PLATFORM in caller.scopes:
+            return
+        # google-auth asks for IAM's own scope before it impersonates, and no discovery document lists it.
+        if host.startswith("iam") and IAM_SCOPE in caller.scopes:
             return
         if not set(accepted) & set(caller.scopes):
             raise refusals.insufficient_scopes(host)
@@ -234,8 +243,25 @@ class Identity:
             chain.insert(0, resource.split("/objects/")[0] if resource.startswith("buckets/") else resource)
         return self.policies.allows(principal, permission, tuple(chain), resource or chain[0])
 
-    def check_service_enabled(self, project: str, service: str) -> None:
-        """Raise ApiError 403 (SERVICE_DISABLED) when the project has not enabled `service`, a host name."""
+    def check_consumer(self, caller: Caller, quota_project: str, project: str, service: str) -> None:
+        """Raise ApiError 403 unless the projects that a call counts for have enabled `service`, a host name.
+
+        These are the `quota_project` that the client names (header X-Goog-User-Project), and the project of the resource, or of the
+        caller where the API has no resources in projects.
+        """
+        if quota_project:
+            if not self.allowed(caller.email, "serviceusage.services.use", quota_project):
+                raise refusals.user_project_denied(service, quota_project)
+            self.check_enabled(quota_project, service)
+        if service not in CLIENT_BASED:
+            self.check_enabled(project, service)
+        elif not quota_project and caller.client == sign_in.ADC_CLIENT_ID:
+            raise refusals.no_quota_project(service)
+        elif account := self.accounts.find(caller.email):
+            self.check_enabled(account["projectId"], service)
+
+    def check_enabled(self, project: str, service: str) -> None:
+        """Raise ApiError 403 (SERVICE_DISABLED or BILLING_DISABLED) unless `service` is served in the project."""
         known = self.accounts.project(project)
         if known is None or known["projectId"] == FOREIGN_PROJECT:
             return  # one of Google's own, such as debian-cloud, or somebody else's: not for us to enable
@@ -260,6 +286,10 @@ class Identity:
         ApiError 400 for a role or member that does not exist, 409 ABORTED when `etag` (or the policy's) is not current.
         """
         self.check_bindings(policy.get("bindings", []), resource)
+        public = any("allUsers" in binding.get("members", []) for binding in policy.get("bindings", []))
+        if public and organisation.forbids(self.store, "iam.allowedPolicyMemberDomains", "allUsers"):
+            text = "One or more users named in the policy do not belong to a permitted customer, perhaps due to an organization policy."
+            raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
         if any(b.get("condition") for b in policy.get("bindings", [])) and policy.get("version") != 3:
             raise ApiError(400, "invalid", "A policy with conditions must be set with version 3.")
         return dict(self.policies.set(resource, cast(Policy, policy), etag))

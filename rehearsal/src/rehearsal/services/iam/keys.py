@@ -11,6 +11,7 @@ import base64
 import datetime
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def key_file(pair: KeyPair, *, project: str, email: str, unique_id: str) -> dict
     }
 
 
-def write_key_file(document: dict[str, str], path: Path) -> None:
+def write_key_file(document: Mapping[str, Any], path: Path) -> None:
     """Write a key file that only its owner can read; the folder is made where missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

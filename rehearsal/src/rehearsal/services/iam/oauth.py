@@ -28,6 +28,12 @@ NOT_SHORT_LIVED = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
     "Check your iat and exp values in the JWT claim."
 )
+# What "gcloud auth application-default login" asks for.
+PERSONAL_SCOPES = (
+    "https://www.googleapis.com/auth/cloud-platform",
+    "https://www.googleapis.com/auth/userinfo.email",
+    "openid",
+)
 NO_SCOPE = "Invalid OAuth scope or ID token audience provided."
 
 
@@ -44,9 +50,14 @@ def _refused(error: str, description: str, status: int = 400) -> Response:
 @raw_route(r"oauth2\.googleapis\.com", "POST", r"/token", method_id="oauth2.token", permission=PUBLIC)
 @raw_route(r"www\.googleapis\.com", "POST", r"/oauth2/v[34]/token", method_id="oauth2.token", permission=PUBLIC)
 def token(call: Call) -> Response:
-    """Exchange a JWT signed with a service account's key for an access token or (claim target_audience) an ID token."""
+    """Exchange a person's refresh token, or a JWT signed with a service account's key, for an access token.
+
+    With the claim target_audience such a JWT is exchanged for an ID token; a person's comes with the access token.
+    """
     form = call.request.form
     grant = form.get("grant_type", "")
+    if grant == "refresh_token":
+        return _refreshed(call, form.get("refresh_token", ""), form.get("client_id", ""))
     if grant != GRANT_TYPE:
         return _refused("unsupported_grant_type", f"Invalid grant_type: {grant}")
     identity = call.cloud.identity
@@ -64,6 +75,17 @@ def token(call: Call) -> Response:
     if not scopes:
         return _refused("invalid_scope", NO_SCOPE)
     return _json(identity.access_token(email, scopes))
+
+
+def _refreshed(call: Call, token: str, client: str) -> Response:
+    tokens = call.cloud.identity.tokens
+    try:
+        email = tokens.refreshing(token, client)
+    except TokenError as error:
+        return _refused("invalid_grant", str(error))
+    issued = tokens.issue_access(email, PERSONAL_SCOPES, client=client)
+    issued |= {"scope": " ".join(PERSONAL_SCOPES), "id_token": tokens.issue_id(email, client, unique_id=email)}
+    return _json(issued)
 
 
 @raw_route(r"oauth2\.googleapis\.com", "POST", r"/revoke", method_id="oauth2.revoke", permission=PUBLIC)

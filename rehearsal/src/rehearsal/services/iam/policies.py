@@ -71,6 +71,8 @@ def decoded(etag: str) -> bytes:
 
 def member_of(email: str) -> str:
     """Return the policy member for a principal's e-mail address."""
+    if email.startswith("principal://"):
+        return email
     kind = "serviceAccount" if email.endswith(".gserviceaccount.com") else "user"
     return f"{kind}:{email}"
 

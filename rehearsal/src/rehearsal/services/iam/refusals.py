@@ -10,6 +10,8 @@ from rehearsal.errors import ApiError
 
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 HELP = "type.googleapis.com/google.rpc.Help"
+# The project of the OAuth client that "gcloud auth application-default login" signs people in with.
+ADC_PROJECT_NUMBER = "764086051850"
 _EXPECTED = (
     "Expected OAuth 2 access token, login cookie or other valid authentication credential. "
     "See https://developers.google.com/identity/sign-in/web/devconsole-project."
@@ -62,6 +64,45 @@ def service_disabled(service: str, title: str, project_number: str) -> ApiError:
         {"@type": HELP, "links": [{"description": "Google developers console API activation", "url": url}]},
     ]
     return ApiError(403, "accessNotConfigured", message, details=details)
+
+
+def no_quota_project(service: str) -> ApiError:
+    """403: a person's application default credentials name no project that the call could count for."""
+    message = (
+        f"Your application is authenticating by using local Application Default Credentials. The {service} API requires a "
+        "quota project, which is not set by default. To learn how to set your quota project, see "
+        "https://cloud.google.com/docs/authentication/adc-troubleshooting/user-creds ."
+    )
+    details = [_info("SERVICE_DISABLED", "googleapis.com", service=service, consumer=f"projects/{ADC_PROJECT_NUMBER}")]
+    return ApiError(403, "forbidden", message, details=details)
+
+
+def user_project_denied(service: str, project: str) -> ApiError:
+    """403: the caller may not let their calls count for that project."""
+    message = (
+        f"Caller does not have required permission to use project {project}. Grant the caller the "
+        "roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use permission, by "
+        f"visiting https://console.developers.google.com/iam-admin/iam/project?project={project} and then retry. "
+        "Propagation of the new permission may take a few minutes."
+    )
+    details = [_info("USER_PROJECT_DENIED", "googleapis.com", service=service, consumer=f"projects/{project}")]
+    return ApiError(403, "forbidden", message, details=details)
+
+
+def rate_limited(service: str, project_number: str) -> ApiError:
+    """403: Compute Engine's rate limit is no 429."""
+    message = (
+        "Quota exceeded for quota metric 'Read requests' and limit 'Read requests per minute' of service "
+        f"'{service}' for consumer 'project_number:{project_number}'."
+    )
+    details = [_info("RATE_LIMIT_EXCEEDED", "googleapis.com", service=service, consumer=f"projects/{project_number}")]
+    return ApiError(403, "rateLimitExceeded", message, details=details)
+
+
+def activating() -> ApiError:
+    """400: the project's APIs are being changed by somebody else."""
+    message = "Another activation or deactivation is in progress for one of the services. Please try again later."
+    return ApiError(400, "failedPrecondition", message, status="FAILED_PRECONDITION")
 
 
 def billing_disabled(service: str, project_number: str) -> ApiError:

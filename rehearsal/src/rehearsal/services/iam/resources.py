@@ -30,6 +30,8 @@ def account_named(call: Call, name: str, permission: str) -> Account:
         account = None
     resource = f"serviceAccounts/{account['email'] if account else parts[3]}"
     identity.authorize(call.principal, permission, project, resource)
+    if account is None and identity.accounts.is_new(parts[3]):
+        raise refusals.denied(call.principal, permission, project, resource)
     if account is None:
         raise ApiError(404, "notFound", f"Unknown service account: {parts[3]}")
     return account

@@ -67,6 +67,9 @@ def create(call: Call) -> dict[str, Any]:
                 "in a deleted state."
             )
             raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
+        if custom.is_taken(name):
+            text = f"You can't create a role_id ({role_id}) which has been marked for deletion."
+            raise ApiError(400, "failedPrecondition", text, status="FAILED_PRECONDITION")
         if known:
             raise ApiError(409, "alreadyExists", f"A role named {role_id} in projects/{project} already exists.")
         return custom.put(name, {"stage": "ALPHA"} | _validated(wanted))
@@ -119,7 +122,7 @@ def delete(call: Call) -> dict[str, Any]:
     """Delete a role: bindings to it stay and give nothing."""
     name, role = _named(call, "iam.roles.delete")
     _check_etag(call, role, call.params.get("etag", ""))
-    return call.cloud.identity.custom_roles.put(name, role | {"deleted": True})
+    return call.cloud.identity.custom_roles.delete(name, role)
 
 
 @method("iam.projects.roles.undelete", permission=CheckedInside("iam.roles.undelete"))

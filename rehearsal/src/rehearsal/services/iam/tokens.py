@@ -22,7 +22,7 @@ from rehearsal.services.iam import keys
 from rehearsal.services.iam.accounts import Accounts
 from rehearsal.store import Store
 
-ACCESS_TOKENS, ISSUER_KEYS = "accessTokens", "issuerKeys"
+ACCESS_TOKENS, ISSUER_KEYS, REFRESH_TOKENS = "accessTokens", "issuerKeys", "refreshTokens"
 ISSUER = "https://accounts.google.com"
 LIFETIME = 3600
 # What a client may be ahead or behind of us, seconds; google-auth uses the same.
@@ -42,11 +42,12 @@ class TokenError(Exception):
 
 @dataclass(frozen=True)
 class AccessToken:
-    """What is known of an access token: whose, for which scopes, until when (seconds since the epoch)."""
+    """What is known of an access token: whose, for which scopes, until when (seconds since the epoch), got by which OAuth client."""
 
     email: str
     scopes: tuple[str, ...]
     expires: float
+    client: str = ""
 
 
 def claims_of(token: str) -> tuple[Claims, Claims]:
@@ -71,11 +72,13 @@ class Tokens:
 
     # Access tokens
 
-    def issue_access(self, email: str, scopes: tuple[str, ...], lifetime: int = LIFETIME) -> dict[str, Any]:
+    def issue_access(
+        self, email: str, scopes: tuple[str, ...], lifetime: int = LIFETIME, client: str = ""
+    ) -> dict[str, Any]:
         """Return a new access token in the token endpoint's form."""
         token = TOKEN_PREFIX + secrets.token_urlsafe(96)
         self._forget_expired()
-        document = {"email": email, "scopes": list(scopes), "expires": time.time() + lifetime}
+        document = {"email": email, "scopes": list(scopes), "expires": time.time() + lifetime, "client": client}
         self._store.put(ACCESS_TOKENS, _digest(token), document)
         # One second less than it lives: Google's answer says 3599, and clients refresh by it.
         return {"access_token": token, "expires_in": lifetime - 1, "token_type": "Bearer"}
@@ -87,11 +90,27 @@ class Tokens:
             raise TokenError("malformed", "the access token is not known")
         if document["expires"] <= time.time():
             raise TokenError("expired", "the access token has expired")
-        return AccessToken(document["email"], tuple(document["scopes"]), document["expires"])
+        return AccessToken(
+            document["email"], tuple(document["scopes"]), document["expires"], document.get("client", "")
+        )
 
     def revoke(self, token: str) -> bool:
-        """Forget an access token; whether it was known."""
-        return self._store.delete(ACCESS_TOKENS, _digest(token))
+        """Forget an access or refresh token; whether it was known."""
+        digest = _digest(token)
+        return self._store.delete(ACCESS_TOKENS, digest) or self._store.delete(REFRESH_TOKENS, digest)
+
+    def issue_refresh(self, email: str, client: str) -> str:
+        """Return a refresh token, as a person's sign-in leaves one with the OAuth client `client`."""
+        token = "1//" + secrets.token_urlsafe(64)
+        self._store.put(REFRESH_TOKENS, _digest(token), {"email": email, "client": client})
+        return token
+
+    def refreshing(self, token: str, client: str) -> str:
+        """Return whose refresh token it is; TokenError when it is unknown, revoked or another client's."""
+        document = self._store.get(REFRESH_TOKENS, _digest(token))
+        if document is None or document["client"] != client:
+            raise TokenError("malformed", "Token has been expired or revoked.")
+        return str(document["email"])
 
     def _forget_expired(self) -> None:
         now = time.time()

@@ -9,14 +9,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from rehearsal import trouble
 from rehearsal.errors import ApiError
+from rehearsal.services.iam import organisation
 from rehearsal.services.iam.accounts import Project
 from rehearsal.services.iam.resources import api_version, granted, project_named
 from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 P = "cloudresourcemanager.projects."
-REQUIRE_OS_LOGIN = "constraints/compute.requireOsLogin"
 
 
 def _answer(call: Call, project: Project) -> dict[str, Any]:
@@ -99,11 +98,24 @@ def test_permissions(call: Call) -> dict[str, Any]:
 
 @method("cloudresourcemanager.projects.getEffectiveOrgPolicy", permission=CheckedInside("orgpolicy.policy.get"))
 def get_effective_org_policy(call: Call) -> dict[str, Any]:
-    """Return what counts of one constraint: its default, unless `rehearsal trouble` says otherwise."""
+    """Return what counts of one constraint, in the older form."""
     project_named(call, call.params["resource"], "orgpolicy.policy.get")
     constraint = call.body.get("constraint", "")
-    enforced = constraint == REQUIRE_OS_LOGIN and bool(trouble.setting(call.cloud.store, trouble.OSLOGIN_POLICY))
-    return {"constraint": constraint, "booleanPolicy": {"enforced": True} if enforced else {}}
+    name = constraint.removeprefix("constraints/")
+    (rule,) = organisation.effective(call.cloud.store, name)["rules"]
+    if name in organisation.ENFORCED:
+        return {"constraint": constraint, "booleanPolicy": {"enforced": True} if rule["enforce"] else {}}
+    values = rule.get("values") or {"allValues": "DENY" if rule.get("denyAll") else "ALLOW"}
+    return {"constraint": constraint, "listPolicy": values}
+
+
+@method("orgpolicy.projects.policies.getEffectivePolicy", permission=CheckedInside("orgpolicy.policy.get"))
+def get_effective_policy(call: Call) -> dict[str, Any]:
+    """Return what counts of one constraint, managed ones included."""
+    _, project_name, _, constraint = call.params["name"].split("/")
+    project = project_named(call, project_name, "orgpolicy.policy.get")
+    spec = organisation.effective(call.cloud.store, constraint)
+    return {"name": f"projects/{project['projectNumber']}/policies/{constraint}", "spec": spec}
 
 
 @method("cloudresourcemanager.projects.getAncestry", permission=CheckedInside("resourcemanager.projects.get"))

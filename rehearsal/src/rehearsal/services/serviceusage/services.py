@@ -20,7 +20,7 @@ KIND = "serviceusage"
 class Known:
     """A service. `title` is what the console and the SERVICE_DISABLED message call it.
 
-    `initially`: enabled in every new project, or indispensable to gcloud. `billed`: not served without a billing account.
+    `initially`: enabled in every new project. `billed`: not served without a billing account.
     """
 
     title: str
@@ -31,17 +31,18 @@ class Known:
 KNOWN = {
     "artifactregistry.googleapis.com": Known("Artifact Registry API", billed=True),
     "cloudapis.googleapis.com": Known("Google Cloud APIs", initially=True),
-    "cloudbilling.googleapis.com": Known("Cloud Billing API", initially=True),
+    "cloudbilling.googleapis.com": Known("Cloud Billing API"),
     "cloudbuild.googleapis.com": Known("Cloud Build API", billed=True),
     "cloudfunctions.googleapis.com": Known("Cloud Functions API", billed=True),
-    "cloudresourcemanager.googleapis.com": Known("Cloud Resource Manager API", initially=True),
+    "cloudresourcemanager.googleapis.com": Known("Cloud Resource Manager API"),
     "compute.googleapis.com": Known("Compute Engine API", billed=True),
     "eventarc.googleapis.com": Known("Eventarc API"),
-    "iam.googleapis.com": Known("Identity and Access Management (IAM) API", initially=True),
-    "iamcredentials.googleapis.com": Known("IAM Service Account Credentials API", initially=True),
+    "iam.googleapis.com": Known("Identity and Access Management (IAM) API"),
+    "iamcredentials.googleapis.com": Known("IAM Service Account Credentials API"),
     "iap.googleapis.com": Known("Cloud Identity-Aware Proxy API"),
     "logging.googleapis.com": Known("Cloud Logging API", initially=True),
     "monitoring.googleapis.com": Known("Cloud Monitoring API", initially=True),
+    "orgpolicy.googleapis.com": Known("Organization Policy API"),
     "oslogin.googleapis.com": Known("Cloud OS Login API"),
     "pubsub.googleapis.com": Known("Cloud Pub/Sub API"),
     "run.googleapis.com": Known("Cloud Run Admin API", billed=True),
@@ -56,13 +57,22 @@ BILLED = frozenset(name for name, known in KNOWN.items() if known.billed)
 # Never gated: they are the front end itself.
 ALWAYS_ENABLED = frozenset(
     {
-        "cloudresourcemanager.googleapis.com",
-        "iam.googleapis.com",
-        "iamcredentials.googleapis.com",
         "oauth2.googleapis.com",
         "openidconnect.googleapis.com",
         "serviceusage.googleapis.com",
+        "sts.googleapis.com",
         "www.googleapis.com",
+    }
+)
+# Their calls count, and are gated, by the caller's project rather than the resource's,
+# https://cloud.google.com/docs/quotas/quota-project.
+CLIENT_BASED = frozenset(
+    {
+        "cloudbilling.googleapis.com",
+        "cloudresourcemanager.googleapis.com",
+        "iam.googleapis.com",
+        "orgpolicy.googleapis.com",
+        "serviceusage.googleapis.com",
     }
 )
 # Enabling the left one enables the right ones, as on Google.

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from rehearsal.cloud import Cloud
 from rehearsal.errors import ApiError, Body
+from rehearsal.services.iam import organisation
 from rehearsal.services.storage.server import (
     BUCKETS,
     ask_server,
@@ -28,6 +29,14 @@ REGIONS = (
     "US-CENTRAL1", "US-WEST1", "US-EAST1", "US-EAST4", "EUROPE-WEST1", "EUROPE-WEST3", "EUROPE-NORTH1", "ASIA-EAST1",
 )  # fmt: skip
 MULTI_REGIONS = ("US", "EU", "ASIA")
+# What a new bucket's policy says: the project's basic roles reach objects through it alone,
+# https://cloud.google.com/storage/docs/access-control/iam-roles#basic-roles-modifiable.
+CONVENIENCE_BINDINGS = {
+    "roles/storage.legacyBucketOwner": ("projectEditor", "projectOwner"),
+    "roles/storage.legacyBucketReader": ("projectViewer",),
+    "roles/storage.legacyObjectOwner": ("projectEditor", "projectOwner"),
+    "roles/storage.legacyObjectReader": ("projectViewer",),
+}
 WEEK_SECONDS = "604800"
 FOREIGN_BUCKET = "taken-by-another-project"
 
@@ -39,9 +48,12 @@ def insert_bucket(call: Call) -> Body:
     name = str(body.get("name", ""))
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", name):
         raise ApiError(400, "invalid", f"Invalid bucket name: '{name}'")
+    if re.search(r"^goog|google|g00gle|^\d+(\.\d+){3}$", name):
+        raise ApiError(400, "invalid", f"The specified bucket name is not valid: '{name}'")
     location = str(body.get("location") or "US").upper()
     if location not in REGIONS + MULTI_REGIONS:
         raise ApiError(400, "invalid", "The specified location constraint is not valid.")
+    organisation.check_location(call.cloud.store, location, f"projects/_/buckets/{name}")
     with call.cloud.store.lock:
         taken = BUCKETS.get(call.cloud.store, name)
         if taken and taken["project"] != call.project:
@@ -57,6 +69,11 @@ def insert_bucket(call: Call) -> Body:
         resource = _new_bucket(call.cloud, call.project, name, location, body)
         _write_int64(resource)
         BUCKETS.put(call.cloud.store, name, {"project": call.project, "resource": resource})
+        bindings = [
+            {"role": role, "members": [f"{kind}:{call.project}" for kind in kinds]}
+            for role, kinds in CONVENIENCE_BINDINGS.items()
+        ]
+        call.cloud.identity.set_policy(f"buckets/{name}", {"bindings": bindings})
     ask_server(call.cloud, "POST", f"/storage/v1/b?project={call.project}", json.dumps({"name": name}).encode())
     return resource
 

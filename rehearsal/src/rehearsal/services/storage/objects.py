@@ -42,12 +42,12 @@ SESSIONS: Documents[Session] = Documents("storage.uploads")
 
 def object_resource(call: Call) -> str:
     """Return the resource that an object's permission is checked on: the bucket's policy, and conditions on the name."""
-    return f"buckets/{call.params['bucket']}/objects/{call.params['object']}"
+    return f"{bucket_resource(call)}/objects/{call.params['object']}"
 
 
 def upload_resource(call: Call) -> str:
     """Return the resource that an upload is to become."""
-    return f"buckets/{call.params['bucket']}/objects/{call.params.get('name') or _named_in_body(call)}"
+    return f"{bucket_resource(call)}/objects/{call.params.get('name') or _named_in_body(call)}"
 
 
 @method(

@@ -36,7 +36,11 @@ def bucket_lock(call: Call, bucket: str) -> threading.RLock:
 
 
 def bucket_resource(call: Call) -> str:
-    """Return the resource that a bucket's or an object's permission is checked on."""
+    """Return the resource that a bucket's or an object's permission is checked on.
+
+    ApiError 404 where there is no such bucket: their names are no secret.
+    """
+    known_bucket(call)
     return f"buckets/{call.params['bucket']}"
 
 

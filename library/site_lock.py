@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: site_lock
+short_description: Let one run at a time change a site
+description:
+  - Takes the site's lock, an object in the bucket of the releases, or fails with who holds it, since when, and what to do.
+  - The lock is held by a lease of three minutes. A process on the controller renews it while the run goes on, and gives it back when
+    the run has ended, however it ended. While a training is on, the VM renews it too.
+  - In check mode nothing is taken.
+author: FanOps (!UNKNOWN)
+extends_documentation_fragment: [attributes.resource, google_api, release_bucket]
+options:
+  state:
+    description:
+      - V(held) takes the lock, or renews it. V(free) only checks that nobody else holds it.
+      - V(broken) deletes it whoever holds it, for when the VM was stopped in an emergency.
+    type: str
+    choices: [held, free, broken]
+    default: held
+  purpose:
+    description: What the run does, for whoever comes second.
+    type: str
+    default: an ansible run
+  token:
+    description: The token of the lock that this run has taken already.
+    type: str
+    no_log: false
+  run_id:
+    description: The training that is meant. If the VM is busy with just this one, the run joins it.
+    type: str
+    default: ""
+  keep:
+    description: Renew the lock until the run has ended.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Take the site's lock
+  site_lock:
+    project: my-project
+    bucket: fanops-m4-models
+    purpose: site.yml
+  register: __lock
+"""
+
+RETURN = r"""
+token:
+  description: The token of the lock. Null where it was not taken, because there is no bucket yet or in check mode.
+  returned: success
+  type: str
+lock:
+  description: With O(state=broken), the lock that was deleted, or null.
+  returned: success
+  type: dict
+"""
+
+import getpass
+import socket
+import uuid
+from dataclasses import asdict
+
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.api.options import errors_reported, google_module, make_client
+from ansible.module_utils.fanops.releases.listing import BUCKET_OPTIONS, Bucket
+from ansible.module_utils.fanops.releases.lock import Lock, keep, refused, run_of_this_module
+
+OPTIONS = {
+    **BUCKET_OPTIONS,
+    "state": {"type": "str", "choices": ["held", "free", "broken"], "default": "held"},
+    "purpose": {"type": "str", "default": "an ansible run"},
+    "token": {"type": "str", "no_log": False},
+    "run_id": {"type": "str", "default": ""},
+    "keep": {"type": "bool", "default": True},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = google_module(OPTIONS)
+    params, token = module.params, module.params["token"]
+    with errors_reported(module):
+        lock = Lock(Bucket(make_client(module), params["bucket"]))
+        try:
+            if params["state"] == "broken":
+                deleted = None if module.check_mode else lock.give_back(None)
+                module.exit_json(changed=deleted is not None, token=None, lock=asdict(deleted) if deleted else None)
+            if params["state"] == "free" or module.check_mode:
+                other = lock.held_by_other(token or "", params["run_id"])
+                if other and not module.check_mode:
+                    raise refused(other)
+                if other:
+                    module.warn(f"{other.refusal()}: the same run without --check would be refused.")
+                module.exit_json(changed=False, token=None, lock=None)
+            holder = f"{getpass.getuser()}@{socket.gethostname()}"
+            taken = lock.take(token or uuid.uuid4().hex, holder, params["purpose"], params["run_id"])
+        except GoogleApiError as error:
+            # Before the first run there is neither a bucket nor, perhaps, its API.
+            if not error.service_disabled and not (error.status == 403 and token is None and params["state"] == "free"):
+                raise
+            module.exit_json(changed=False, token=None, lock=None)
+        if taken and token is None and params["keep"]:
+            keep(lock, taken.token, run_of_this_module())
+        module.exit_json(changed=False, token=taken.token if taken else None, lock=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Taking, keeping and giving back the lock of a site, from a controller. ``core/site_lock.py`` says what it is."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+import time
+from collections.abc import Callable
+
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.core import site_lock
+from ansible.module_utils.fanops.core.site_lock import SiteLock
+from ansible.module_utils.fanops.releases.listing import Bucket
+
+ATTEMPTS = 10
+LOOK_AGAIN_SECONDS = 3.0
+
+
+def now() -> datetime.datetime:
+    """The time, with its zone."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+class Lock:
+    """The lock of the site whose releases are in ``bucket``."""
+
+    def __init__(self, bucket: Bucket, clock: Callable[[], datetime.datetime] = now) -> None:
+        self.bucket = bucket
+        self.clock = clock
+
+    def read(self) -> tuple[SiteLock | None, str]:
+        """The lock, lapsed or not, and the generation of its object, "0" where there is none."""
+        found = self.bucket.look(site_lock.PATH)
+        if found is None:
+            return None, "0"
+        generation = str(found["generation"])
+        return site_lock.parse(self.bucket.read(site_lock.PATH, generation)), generation
+
+    def held_by_other(self, token: str, run: str) -> SiteLock | None:
+        """The lock in force, unless it is ours: by the token, or because the VM is busy with the very training that is meant."""
+        lock, _ = self.read()
+        return None if lock is None or self._ours(lock, token, run) or lock.lapsed(self.clock()) else lock
+
+    def take(self, token: str, holder: str, purpose: str, run: str = "") -> SiteLock | None:
+        """Take the lock, or renew it; None where there is no bucket to keep it in yet. Raises GoogleApiError where it is another's."""
+        for _ in range(ATTEMPTS):
+            lock, generation = self.read()
+            if lock is None or lock.lapsed(self.clock()):
+                wanted = site_lock.taken(token, holder, purpose, self.clock())
+            elif self._ours(lock, token, run):
+                wanted = lock.renewed(self.clock())
+            else:
+                raise refused(lock)
+            try:
+                self.bucket.replace(site_lock.PATH, wanted.to_bytes(), generation)
+            except GoogleApiError as error:
+                if error.status == 404:
+                    return None
+                # Somebody was quicker, or the answer to our own first attempt got lost: look again.
+                if error.status != 412 and not error.retryable:
+                    raise
+            else:
+                return wanted
+        raise GoogleApiError("take the site's lock", "it changed hands in each of ten attempts", "Run it again.")
+
+    def renew(self, token: str) -> bool:
+        """Renew the lease; False where the lock is no longer ours."""
+        lock, generation = self.read()
+        if lock is None or lock.token != token:
+            return False
+        try:
+            self.bucket.replace(site_lock.PATH, lock.renewed(self.clock()).to_bytes(), generation)
+        except GoogleApiError as error:
+            if error.status != 412 and not error.retryable:
+                raise
+        return True
+
+    def give_back(self, token: str | None) -> SiteLock | None:
+        """Delete the lock if it is ours and no training holds it, or, without a token, whoever holds it; return what was deleted."""
+        found = self.bucket.look(site_lock.PATH)
+        lock = site_lock.parse(self.bucket.read(site_lock.PATH, str(found["generation"]))) if found else None
+        if found is None or (token is not None and (lock is None or lock.token != token or lock.run)):
+            return None
+        return lock if self.bucket.delete(found) else None
+
+    @staticmethod
+    def _ours(lock: SiteLock, token: str, run: str) -> bool:
+        return lock.token == token or bool(run and lock.run == run)
+
+
+def refused(lock: SiteLock) -> GoogleApiError:
+    """The one line for whoever comes second."""
+    return GoogleApiError("change this site", lock.refusal(), site_lock.REMEDY, reason="locked")
+
+
+def keep(lock: Lock, token: str, process: int) -> None:
+    """Renew the lock in a process of its own until ``process`` has ended, and then give it back.
+
+    So it is given back also when a run fails or is killed; when the whole machine goes, the lease lapses.
+    """
+    if os.fork():
+        return
+    try:
+        os.setsid()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(nothing, descriptor)
+        if os.fork() == 0:
+            _keep(lock, token, lambda: _lives(process))
+    finally:
+        os._exit(0)
+
+
+def _keep(lock: Lock, token: str, wanted: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
+    renewed = time.monotonic()
+    while wanted():
+        sleep(LOOK_AGAIN_SECONDS)
+        if time.monotonic() - renewed < site_lock.RENEW_SECONDS:
+            continue
+        try:
+            if not lock.renew(token):
+                return
+            renewed = time.monotonic()
+        except GoogleApiError:
+            continue  # the lease lasts for some attempts more
+    try:
+        lock.give_back(token)
+    except GoogleApiError:
+        return  # it lapses
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def run_of_this_module() -> int:
+    """The process of the ansible command that this module is a part of: the topmost of ours that is one."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    processes: dict[int, tuple[int, str]] = {}
+    for line in listed.splitlines():
+        pid, ppid, arguments = [*line.split(None, 2), ""][:3]
+        processes[int(pid)] = (int(ppid), arguments)
+    found, process = os.getppid(), os.getppid()
+    while process in processes and process > 1:
+        parent, command = processes[process]
+        if any("ansible" in word.rsplit("/", 1)[-1] for word in command.split()[:2]):
+            found = process
+        process = parent
+    return found

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run at a time changes a site: taking, renewing, losing and giving back its lock, on the controller and on the VM."""
+
+from __future__ import annotations
+
+import datetime
+from contextlib import suppress
+
+import pytest
+from ansible.module_utils.fanops.api.client import Client
+from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.releases import lock as locks
+from ansible.module_utils.fanops.releases.listing import Bucket
+from ansible.module_utils.fanops.releases.lock import Lock
+
+from rehearsal.testing.client import Session
+from rehearsal.wire.faults import Fault
+from tests.unit.modules.conftest import PROJECT, RunModule, act
+
+BUCKET = "fanops-m4-models"
+
+
+@pytest.fixture
+def bucket(google: Session) -> str:
+    act(google, "POST", f"storage.googleapis.com/storage/v1/b?project={PROJECT}", {"name": BUCKET})
+    return BUCKET
+
+
+def a_lock(google: Session, seconds_later: float = 0) -> Lock:
+    later = datetime.timedelta(seconds=seconds_later)
+    return Lock(Bucket(Client(google, PROJECT), BUCKET), lambda: locks.now() + later)
+
+
+def test_who_comes_second_is_told_who_since_when_and_what_to_do(run: RunModule, bucket: str) -> None:
+    first = run("site_lock", bucket=bucket, purpose="training", keep=False)
+    assert (
+        first["token"] and run("site_lock", bucket=bucket, token=first["token"], keep=False)["token"] == first["token"]
+    )
+    for state in ("held", "free"):
+        second = run("site_lock", bucket=bucket, state=state, keep=False)
+        assert second["failed"] and second["failure"]["reason"] == "locked"
+        assert "has held this site since 20" in second["msg"] and " for training " in second["msg"]
+        assert second["msg"].endswith("Wait until it has ended, or end it with playbooks/stop_vm.yml.")
+    planned = run("site_lock", bucket=bucket, check=True)
+    assert planned["token"] is None and "would be refused" in planned["warnings"][0]
+
+
+def test_without_a_bucket_there_is_nothing_to_lock(run: RunModule) -> None:
+    for state in ("held", "free", "broken"):
+        assert run("site_lock", bucket=BUCKET, state=state, keep=False).get("token", 0) is None, state
+
+
+def test_a_lapsed_lease_is_taken_over_and_its_holder_notices(google: Session, bucket: str) -> None:
+    a_lock(google).take("first", "a@one", "training")
+    with pytest.raises(GoogleApiError, match="a@one has held"):
+        a_lock(google, 200).take("second", "b@two", "deploying")
+    assert a_lock(google, 211).take("second", "b@two", "deploying")
+    assert not a_lock(google).renew("first") and a_lock(google).give_back("first") is None
+    with pytest.raises(GoogleApiError, match="b@two has held"):
+        a_lock(google).take("first", "a@one", "training")
+
+
+def test_a_training_keeps_the_lock_of_a_controller_that_is_gone(google: Session, run: RunModule, bucket: str) -> None:
+    lock = a_lock(google)
+    taken = lock.take("first", "a@one", "training")
+    assert taken
+    lock.bucket.replace("locks/site.json", taken.renewed(locks.now(), run="r1").to_bytes(), lock.read()[1])
+    # The controller's keeper sees its run end: the training goes on, and so does the lock.
+    locks._keep(lock, "first", iter([True, False]).__next__, lambda seconds: None)
+    other = run("site_lock", bucket=bucket, state="free", run_id="r2")
+    assert "training r1, begun by training," in other["msg"]
+    assert run("site_lock", bucket=bucket, run_id="r1", keep=False)["token"] == "first"
+    broken = run("site_lock", bucket=bucket, state="broken")
+    assert (broken["lock"]["holder"], broken["lock"]["run"]) == ("a@one", "r1")
+    assert run("site_lock", bucket=bucket, state="free")["token"] is None
+
+
+def test_the_keeper_gives_the_lock_back_when_the_run_has_ended(google: Session, bucket: str) -> None:
+    lock = a_lock(google)
+    lock.take("first", "a@one", "training")
+    locks._keep(lock, "first", iter([True, True, False]).__next__, lambda seconds: None)
+    assert lock.read() == (None, "0")
+
+
+@pytest.mark.parametrize("lost", [None, "drop", "drop-request"])
+@pytest.mark.parametrize("state", ["absent", "lapsed"])
+@pytest.mark.parametrize("request_number", [1, 2, 3])
+def test_of_two_runs_that_interleave_just_one_gets_the_lock(
+    google: Session, bucket: str, request_number: int, state: str, lost: str | None
+) -> None:
+    """The second run acts as a whole just before each request of the first; the first one's answer or request may be lost."""
+    other = Session(google.cloud, google.account)
+    if state == "lapsed":
+        a_lock(google, -1000).take("old", "c@three", "training")
+    google.forget()
+    won: list[str] = []
+
+    def second() -> None:
+        if len(google.calls) == request_number:
+            with suppress(GoogleApiError):  # the first one has it already, and only its answer got lost
+                won.extend(["second"] if a_lock(other).take("second", "b@two", "deploying") else [])
+
+    google.before(".*locks|.*upload", second, times=9)
+    if lost:
+        google.cloud.faults.plan(Fault("storage.objects.insert", lost))
+    try:
+        assert a_lock(google).take("first", "a@one", "training")
+        won.append("first")
+    except GoogleApiError as error:
+        assert error.reason == "locked" and "b@two" in str(error)
+    found, _ = a_lock(other).read()
+    assert found and won == [found.token]
