@@ -61,15 +61,9 @@ lock:
   type: dict
 """
 
-import getpass
-import socket
-import uuid
-from dataclasses import asdict
-
-from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.api.options import errors_reported, google_module, make_client
 from ansible.module_utils.fanops.releases.listing import BUCKET_OPTIONS, Bucket
-from ansible.module_utils.fanops.releases.lock import Lock, keep, refused, run_of_this_module
+from ansible.module_utils.fanops.releases.lock import Lock, keep, run_of_this_module
 
 OPTIONS = {
     **BUCKET_OPTIONS,
@@ -84,30 +78,15 @@ OPTIONS = {
 def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
-    params, token = module.params, module.params["token"]
+    params = module.params
     with errors_reported(module):
         lock = Lock(Bucket(make_client(module), params["bucket"]))
-        try:
-            if params["state"] == "broken":
-                deleted = None if module.check_mode else lock.give_back(None)
-                module.exit_json(changed=deleted is not None, token=None, lock=asdict(deleted) if deleted else None)
-            if params["state"] == "free" or module.check_mode:
-                other = lock.held_by_other(token or "", params["run_id"])
-                if other and not module.check_mode:
-                    raise refused(other)
-                if other:
-                    module.warn(f"{other.refusal()}: the same run without --check would be refused.")
-                module.exit_json(changed=False, token=None, lock=None)
-            holder = f"{getpass.getuser()}@{socket.gethostname()}"
-            taken = lock.take(token or uuid.uuid4().hex, holder, params["purpose"], params["run_id"])
-        except GoogleApiError as error:
-            # Before the first run there is neither a bucket nor, perhaps, its API.
-            if not error.service_disabled and not (error.status == 403 and token is None and params["state"] == "free"):
-                raise
-            module.exit_json(changed=False, token=None, lock=None)
-        if taken and token is None and params["keep"]:
-            keep(lock, taken.token, run_of_this_module())
-        module.exit_json(changed=False, token=taken.token if taken else None, lock=None)
+        result = lock.result(params, check_mode=module.check_mode)
+        if result.warning:
+            module.warn(result.warning)
+        if result.new and params["keep"]:
+            keep(lock, str(result.token), run_of_this_module())
+        module.exit_json(changed=result.deleted is not None, token=result.token, lock=result.deleted)
 
 
 if __name__ == "__main__":

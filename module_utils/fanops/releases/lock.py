@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import datetime
+import getpass
 import os
+import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.core import site_lock
@@ -21,6 +26,16 @@ LOOK_AGAIN_SECONDS = 3.0
 def now() -> datetime.datetime:
     """The time, with its zone."""
     return datetime.datetime.now(datetime.timezone.utc)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of the lock: the token where it is held, whether it is newly so, what was deleted, a word of warning."""
+
+    token: str | None = None
+    new: bool = False
+    deleted: dict[str, Any] | None = None
+    warning: str = ""
 
 
 class Lock:
@@ -84,6 +99,27 @@ class Lock:
         if found is None or (token is not None and (lock is None or lock.token != token or lock.run)):
             return None
         return lock if self.bucket.delete(found) else None
+
+    def result(self, params: dict[str, Any], *, check_mode: bool) -> Result:
+        """Do what the options of module site_lock ask for."""
+        token, run = params["token"], params["run_id"]
+        try:
+            if params["state"] == "broken":
+                deleted = None if check_mode else self.give_back(None)
+                return Result(deleted=asdict(deleted) if deleted else None)
+            if params["state"] == "held" and not check_mode:
+                holder = f"{getpass.getuser()}@{socket.gethostname()}"
+                taken = self.take(token or uuid.uuid4().hex, holder, params["purpose"], run)
+                return Result(taken.token if taken else None, new=taken is not None and token is None)
+            other = self.held_by_other(token or "", run)
+        except GoogleApiError as error:
+            # Before the first run there is neither a bucket nor, perhaps, its API; what the account may not see, the preflight says.
+            if not error.service_disabled and not (error.status == 403 and params["state"] == "free"):
+                raise
+            return Result()
+        if other and not check_mode:
+            raise refused(other)
+        return Result(warning=f"{other.refusal()}: this run would be refused without --check." if other else "")
 
     @staticmethod
     def _ours(lock: SiteLock, token: str, run: str) -> bool:

@@ -42,7 +42,7 @@ def test_who_comes_second_is_told_who_since_when_and_what_to_do(run: RunModule, 
         assert "has held this site since 20" in second["msg"] and " for training " in second["msg"]
         assert second["msg"].endswith("Wait until it has ended, or end it with playbooks/stop_vm.yml.")
     planned = run("site_lock", bucket=bucket, check=True)
-    assert planned["token"] is None and "would be refused" in planned["warnings"][0]
+    assert planned["token"] is None and "would be refused without --check" in planned["warnings"][0]
 
 
 def test_without_a_bucket_there_is_nothing_to_lock(run: RunModule) -> None:
