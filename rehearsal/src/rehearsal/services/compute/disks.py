@@ -39,6 +39,7 @@ def new_boot_disk(
         "sourceImageId": fingerprints.stable_id(image.path),
         "type": links.link(f"{scope}/diskTypes/{disk_type}"),
         "licenses": [image.license],
+        "licenseCodes": image.license_codes,
         "guestOsFeatures": images.OS_FEATURES,
         "architecture": "X86_64",
         "lastAttachTimestamp": clock.timestamp(),

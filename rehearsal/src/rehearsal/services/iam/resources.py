@@ -31,7 +31,7 @@ def account_named(call: Call, name: str, permission: str) -> Account:
     resource = f"serviceAccounts/{account['email'] if account else parts[3]}"
     identity.authorize(call.principal, permission, project, resource)
     if account is None:
-        raise ApiError(404, "notFound", f"Unknown service account: {parts[3]}")
+        raise ApiError(404, "notFound", "Unknown service account")
     return account
 
 

@@ -76,16 +76,16 @@ def create(call: Call) -> dict[str, Any]:
 def get(call: Call) -> dict[str, Any]:
     """Describe a custom role; a deleted one is shown with `deleted`."""
     name, role = _named(call, "iam.roles.get")
-    return {"name": name} | role
+    return call.cloud.identity.custom_roles.shown(name, role)
 
 
 @method("iam.projects.roles.list", permission=CheckedInside("iam.roles.list"))
 def list_roles(call: Call) -> dict[str, Any]:
     """List the project's custom roles, on one page; permissions only in the view FULL."""
-    project = _project(call, call.params["parent"] + "/", "iam.roles.list")
+    project, custom = _project(call, call.params["parent"] + "/", "iam.roles.list"), call.cloud.identity.custom_roles
     shown = [
-        {"name": name} | {key: value for key, value in role.items() if _full(call) or key != "includedPermissions"}
-        for name, role in call.cloud.identity.custom_roles.of_project(project)
+        custom.shown(name, {key: value for key, value in role.items() if _full(call) or key != "includedPermissions"})
+        for name, role in custom.of_project(project)
         if not role.get("deleted") or str(call.params.get("showDeleted", "")).lower() == "true"
     ]
     return {"roles": shown} if shown else {}

@@ -24,7 +24,7 @@ def list_entries(call: Call) -> dict[str, Any]:
     call.cloud.identity.authorize(call.principal, "logging.logEntries.list", project)
     build = BUILD.search(call.body.get("filter", ""))
     if build is None:
-        raise ApiError(501, "notImplemented", "Only the log of one build, by resource.labels.build_id, is kept here.")
+        raise ApiError(405, "notImplemented", "Only the log of one build, by resource.labels.build_id, is kept here.")
     path = build_log(call.cloud, build[1])
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     entries = [_entry(project, build[1], *line.partition(" ")[::2]) for line in lines]

@@ -6,6 +6,8 @@ Both versions share method ids; they differ in how a service is written.
 
 from __future__ import annotations
 
+import base64
+import json
 import uuid
 from typing import Any
 
@@ -49,7 +51,10 @@ def _uid(name: FunctionName) -> str:
 
 
 def _labels(resource: dict[str, Any]) -> dict[str, str]:
-    return {**resource.get("labels", {}), "goog-managed-by": "cloudfunctions"}
+    own = {"goog-managed-by": "cloudfunctions", "goog-cloudfunctions-runtime": resource["buildConfig"]["runtime"]}
+    _, _, _, region, _, function = resource["name"].split("/")
+    drz = {"goog-drz-cloudfunctions-id": function, "goog-drz-cloudfunctions-location": region}
+    return {**resource.get("labels", {}), **own, **drz}
 
 
 def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
@@ -57,7 +62,10 @@ def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
     resource = record["resource"]
     number = call.cloud.identity.project_number(name.project)
     service = resource["serviceConfig"]
-    ready = {"status": "True", "lastTransitionTime": resource["updateTime"]}
+    made, changed = (resource[name][:-4] + "Z" for name in ("createTime", "updateTime"))  # with microseconds
+    ready = {"status": "True", "lastTransitionTime": changed}
+    agent = f"service-{number}@gcf-admin-robot.iam.gserviceaccount.com"
+    addresses = name.addresses(number)
     return {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
@@ -66,20 +74,25 @@ def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
             "namespace": number,
             "selfLink": f"/apis/serving.knative.dev/v1/namespaces/{number}/services/{name.id}",
             "uid": _uid(name),
+            "resourceVersion": base64.b64encode(changed.encode()).decode(),
             "generation": record["revisions"],
-            "creationTimestamp": resource["createTime"],
+            "creationTimestamp": made,
             "labels": {**_labels(resource), "cloud.googleapis.com/location": name.region},
-            "annotations": {"run.googleapis.com/ingress": "all"},
+            "annotations": {
+                "serving.knative.dev/creator": agent,
+                "serving.knative.dev/lastModifier": agent,
+                "run.googleapis.com/client-name": "cloudfunctions",
+                "run.googleapis.com/custom-audiences": json.dumps([name.url]),
+                "run.googleapis.com/ingress": "all",
+                "run.googleapis.com/ingress-status": "all",
+                "run.googleapis.com/operation-id": _uid(name),
+                "run.googleapis.com/urls": json.dumps([addresses[1], addresses[2], addresses[0]]),
+            },
         },
         "spec": {
             "template": {
-                "metadata": {"name": revision["name"]},
-                "spec": {
-                    "containerConcurrency": service["maxInstanceRequestConcurrency"],
-                    "timeoutSeconds": service["timeoutSeconds"],
-                    "serviceAccountName": service["serviceAccountEmail"],
-                    "containers": _containers(name, service),
-                },
+                "metadata": {"name": revision["name"], "annotations": _revision_annotations(service)},
+                "spec": _revision_spec(name, resource),
             },
             "traffic": [{"percent": 100, "latestRevision": True}],
         },
@@ -92,6 +105,24 @@ def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
             "url": service["uri"],
             "address": {"url": service["uri"]},
         },
+    }
+
+
+def _revision_annotations(service: dict[str, Any]) -> dict[str, str]:
+    return {
+        "run.googleapis.com/client-name": "cloudfunctions",
+        "autoscaling.knative.dev/maxScale": str(service["maxInstanceCount"]),
+    }
+
+
+def _revision_spec(name: FunctionName, resource: dict[str, Any]) -> dict[str, Any]:
+    service = resource["serviceConfig"]
+    probe = {"timeoutSeconds": 240, "periodSeconds": 240, "failureThreshold": 1, "tcpSocket": {"port": PORT}}
+    return {
+        "containerConcurrency": service["maxInstanceRequestConcurrency"],
+        "timeoutSeconds": service["timeoutSeconds"],
+        "serviceAccountName": service["serviceAccountEmail"],
+        "containers": [one | {"startupProbe": probe} for one in _containers(name, resource)],
     }
 
 
@@ -118,7 +149,7 @@ def _service(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
             "timeout": f"{service['timeoutSeconds']}s",
             "serviceAccount": service["serviceAccountEmail"],
             "maxInstanceRequestConcurrency": service["maxInstanceRequestConcurrency"],
-            "containers": _containers(name, service),
+            "containers": _containers(name, resource),
         },
         "traffic": [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}],
         "observedGeneration": str(record["revisions"]),
@@ -130,7 +161,7 @@ def _service(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
         "latestReadyRevision": revision_name,
         "latestCreatedRevision": revision_name,
         "uri": service["uri"],
-        "urls": [service["uri"]],
+        "urls": list(name.addresses(call.cloud.identity.project_number(name.project))),
         "reconciling": False,
     }
 
@@ -140,10 +171,13 @@ def _image(name: FunctionName) -> str:
     return f"{repository}/{name.project.replace('-', '--')}__{name.region.replace('-', '--')}__{name.id}:version_1"
 
 
-def _containers(name: FunctionName, service: dict[str, Any]) -> list[dict[str, Any]]:
-    variables = sorted(service.get("environmentVariables", {}).items())
+def _containers(name: FunctionName, resource: dict[str, Any]) -> list[dict[str, Any]]:
+    service = resource["serviceConfig"]
+    target = {"FUNCTION_TARGET": resource["buildConfig"]["entryPoint"]}
+    variables = sorted((target | service["environmentVariables"]).items())
     return [
         {
+            "name": "worker",
             "image": _image(name),
             "ports": [{"name": "http1", "containerPort": PORT}],
             "env": [{"name": key, "value": value} for key, value in variables],
