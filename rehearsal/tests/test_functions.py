@@ -101,9 +101,10 @@ class Processes:
     def exit_info(self, name: str) -> tuple[int, bool]:
         return (self.state(name) or {}).get("ExitCode", 0), False
 
-    def logs(self, name: str) -> bytes:
+    def logs(self, name: str, *, timestamps: bool = False) -> bytes:
         one = self.known.get(name)
-        return bytes(one["out"].read_bytes()) if one and "out" in one else b""
+        lines = one["out"].read_bytes().splitlines(keepends=True) if one and "out" in one else []
+        return b"".join(b"2026-11-27T12:00:00.5Z " * timestamps + line for line in lines)
 
 
 @pytest.fixture
@@ -545,3 +546,33 @@ def test_links_rubbish_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest
     path.write_bytes(archive({"a": "x" * 11}))
     with pytest.raises(build.BuildError, match="larger than"):
         build.unzip(path, out)
+
+
+def test_what_a_function_writes_is_read_by_the_logging_api(cloud: Any, ask: Any, create: Any) -> None:
+    create(MAIN.replace("def hello(request):", "def hello(request):\n    print('somebody called', flush=True)"))
+    publish(ask)
+    call(ask)
+    cloud.identity.services.enable("fanops-rehearsal", "logging.googleapis.com")
+    asked = {"resourceNames": ["projects/fanops-rehearsal"], "filter": 'resource.labels.service_name="hello"'}
+
+    def written(**more: str) -> list[str]:
+        answer = ask("POST", "https://logging.googleapis.com/v2/entries:list", json.dumps(asked | more).encode())
+        return [entry["textPayload"] for entry in answer.get_json().get("entries", [])]
+
+    assert any("somebody called" in line for line in written())
+    assert written(filter='resource.labels.service_name="other"') == []
+    assert written(filter=f'{asked["filter"]} timestamp>="2999-01-01T00:00:00Z"') == []
+
+
+def test_services_and_revisions_are_listed_in_the_way_of_knative(ask: Any, create: Any) -> None:
+    create()
+    knative = "run.googleapis.com/apis/serving.knative.dev/v1/namespaces/fanops-rehearsal"
+    for host in ("https://", "https://us-central1-"):
+        assert [one["metadata"]["name"] for one in ask("GET", f"{host}{knative}/services").get_json()["items"]] == [
+            "hello"
+        ]
+    assert ask("GET", f"https://us-east1-{knative}/services").get_json()["items"] == []
+    selected = f"https://{knative}/revisions?labelSelector=serving.knative.dev/service%3Dhello"
+    (revision,) = ask("GET", selected).get_json()["items"]
+    assert ask("GET", f"https://{knative}/revisions/{revision['metadata']['name']}").get_json() == revision
+    assert ask("GET", selected.replace("hello", "other")).get_json()["items"] == []

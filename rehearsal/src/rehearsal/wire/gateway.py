@@ -98,6 +98,8 @@ class Gateway:
         for raw in REGISTRY.raw:
             if raw.verb in (None, verb) and raw.host.fullmatch(host) and raw.path.fullmatch(path):
                 return Route(raw.method_id, raw.implementation, None, {}, raw)
+        if host.endswith("-run.googleapis.com"):  # gcloud asks a region's own host
+            host = "run.googleapis.com"
         found = self.router.find(host, verb, path)
         if found is None and path.endswith("/") and "/storage/v1/" in path:
             found = self.router.find(host, verb, path[:-1])

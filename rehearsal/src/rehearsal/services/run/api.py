@@ -208,19 +208,79 @@ def list_services(call: Call) -> dict[str, Any]:
     found = [_written(call, name, running) for name, running in _running(call, project) if region in ("-", name.region)]
     if api_version(call) == "v2":
         return {"services": found} if found else {}
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": found}
+    return _listed("ServiceList", found)
 
 
 @method("run.namespaces.services.get", permission=CheckedInside("run.services.get"))
 def get_in_namespace(call: Call) -> dict[str, Any]:
     """Return a service by project alone: the first region that has one of that name."""
-    _, namespace, _, service = call.params["name"].split("/")
-    project = call.cloud.identity.require_project(namespace)["projectId"]
-    call.cloud.identity.authorize(call.principal, "run.services.get", project)
-    for name, running in _running(call, project):
+    service = call.params["name"].rpartition("/")[2]
+    for name, running in _in_namespace(call, "run.services.get"):
         if name.id == service:
             return _knative(call, name, running)
-    raise ApiError(404, "notFound", f"Resource '{service}' of kind 'SERVICE' in project '{project}' does not exist.")
+    raise ApiError(404, "notFound", f"Resource '{service}' of kind 'SERVICE' does not exist.")
+
+
+def _in_namespace(call: Call, permission: str) -> list[tuple[FunctionName, Running]]:
+    """Return the services of a project, or of the region whose host is asked, or the one that a label selects."""
+    project = call.cloud.identity.require_project((call.params.get("parent") or call.params["name"]).split("/")[1])
+    call.cloud.identity.authorize(call.principal, permission, project["projectId"])
+    region = call.host.removesuffix("run.googleapis.com").rstrip("-")
+    chosen = call.params.get("labelSelector", "").rpartition("serving.knative.dev/service=")[2].partition(",")[0]
+    found = _running(call, project["projectId"])
+    return [(n, r) for n, r in found if region in ("", n.region) and chosen in ("", n.id)]
+
+
+def _listed(kind: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"apiVersion": "serving.knative.dev/v1", "kind": kind, "metadata": {}, "items": items}
+
+
+@method("run.namespaces.services.list", permission=CheckedInside("run.services.list"))
+def list_in_namespace(call: Call) -> dict[str, Any]:
+    """Return the services of a project, in the way of Knative, which gcloud uses."""
+    return _listed("ServiceList", [_knative(call, *found) for found in _in_namespace(call, "run.services.list")])
+
+
+def _revision(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
+    record, revision = running
+    number, resource = call.cloud.identity.project_number(name.project), record["resource"]
+    labels = {"serving.knative.dev/service": name.id, "serving.knative.dev/configuration": name.id}
+    ready = {"status": "True", "lastTransitionTime": revision["created"]}
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": {
+            "name": revision["name"],
+            "namespace": number,
+            "selfLink": f"/apis/serving.knative.dev/v1/namespaces/{number}/revisions/{revision['name']}",
+            "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, revision["name"])),
+            "generation": 1,
+            "creationTimestamp": revision["created"],
+            "labels": {**_labels(resource), **labels, "cloud.googleapis.com/location": name.region},
+            "annotations": _revision_annotations(resource["serviceConfig"]),
+        },
+        "spec": _revision_spec(name, resource),
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [{"type": kind, **ready} for kind in ("Ready", "Active", "ContainerHealthy")],
+        },
+    }
+
+
+@method("run.namespaces.revisions.list", permission=CheckedInside("run.revisions.list"))
+def list_revisions(call: Call) -> dict[str, Any]:
+    """Return the revisions that serve: those before them are gone here."""
+    return _listed("RevisionList", [_revision(call, *found) for found in _in_namespace(call, "run.revisions.list")])
+
+
+@method("run.namespaces.revisions.get", permission=CheckedInside("run.revisions.get"))
+def get_revision(call: Call) -> dict[str, Any]:
+    """Return a revision that serves."""
+    wanted = call.params["name"].rpartition("/")[2]
+    for name, running in _in_namespace(call, "run.revisions.get"):
+        if running[1]["name"] == wanted:
+            return _revision(call, name, running)
+    raise ApiError(404, "notFound", f"Revision '{wanted}' does not exist.")
 
 
 @method("run.projects.locations.services.getIamPolicy", permission=CheckedInside("run.services.getIamPolicy"))

@@ -200,6 +200,13 @@ def get_storage_layout(call: Call) -> Body:
     return {"kind": "storage#storageLayout", "bucket": call.params["bucket"], **layout}
 
 
+@method("storage.managedFolders.list", permission="storage.managedFolders.list", resource=bucket_resource)
+def list_managed_folders(call: Call) -> Body:
+    """Return no folder: gcloud asks before it deletes what lies below a prefix."""
+    known_bucket(call)
+    return {"kind": "storage#managedFolders"}
+
+
 def _write_int64(resource: Body) -> None:
     """Google takes these as numbers too (its own Python client sends them so), and answers with strings."""
     for member, name in (("softDeletePolicy", "retentionDurationSeconds"), ("retentionPolicy", "retentionPeriod")):

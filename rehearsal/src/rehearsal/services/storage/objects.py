@@ -66,7 +66,7 @@ def upload_resource(call: Call) -> str:
 )
 def get_object(call: Call) -> Response:
     """Return an object's metadata, or with alt=media its bytes."""
-    return _read(call, call.params["bucket"], call.params["object"])
+    return read(call, call.params["bucket"], call.params["object"])
 
 
 @raw_route(
@@ -80,7 +80,7 @@ def download_object(call: Call) -> Response:
     """Return an object's bytes."""
     bucket, name = _raw_object(call, "storage.objects.get")
     call.params = _query(call)
-    return _read(call, bucket, name)
+    return read(call, bucket, name)
 
 
 @method("storage.objects.list", permission="storage.objects.list", resource=bucket_resource)
@@ -105,7 +105,7 @@ def insert_object(call: Call) -> Response:
         raise ApiError(400, "required", "Required parameter: name")
     _check_name(name)
     with bucket_lock(call, bucket):
-        _check_conditions(call, bucket, name, call.params, overwriting=True)
+        check_conditions(call, bucket, name, call.params, overwriting=True)
         response = _forward(call)
     if _query(call).get("uploadType") == "resumable" and response.status_code == 200:
         session = dict(parse_qsl(response.headers["Location"].partition("?")[2]))["upload_id"]
@@ -132,14 +132,14 @@ def continue_upload(call: Call) -> Response:
     with bucket_lock(call, session["bucket"]):
         if not call.request.headers.get("Content-Range", "").startswith("bytes */"):
             call.caller = Caller(session["principal"], None)
-            _check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
+            check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
         return _forward(call)
 
 
 @method("storage.objects.delete", permission="storage.objects.delete", resource=object_resource)
 def delete_object(call: Call) -> Response:
     """Delete an object."""
-    return _change(call, call.params["bucket"], call.params["object"])
+    return change(call, call.params["bucket"], call.params["object"])
 
 
 @method(
@@ -149,8 +149,8 @@ def patch_object(call: Call) -> Response:
     """Change an object's metadata: the generation stays, and the metageneration counts on."""
     bucket, name = call.params["bucket"], call.params["object"]
     with bucket_lock(call, bucket):
-        before = _check_conditions(call, bucket, name, call.params)
-        changed = _change(call, bucket, name)
+        before = check_conditions(call, bucket, name, call.params)
+        changed = change(call, bucket, name)
         if before is None or changed.status_code != 200:
             return changed
         remember_change(call.cloud.store, before, _described(call, bucket, name) or before)
@@ -178,7 +178,7 @@ def rewrite_object(call: Call) -> Response:
     project = source["project"] if source else call.project
     resource = f"buckets/{call.params['sourceBucket']}/objects/{call.params['sourceObject']}"
     call.cloud.identity.authorize(call.principal, "storage.objects.get", project, resource)
-    return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
+    return change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
 
 
 @method(
@@ -192,7 +192,7 @@ def compose_object(call: Call) -> Response:
     bucket, name = call.params["destinationBucket"], call.params["destinationObject"]
     with bucket_lock(call, bucket):
         sources = [_found(call, bucket, source["name"]) for source in call.body.get("sourceObjects", [])]
-        response = _change(call, bucket, name, overwriting=True)
+        response = change(call, bucket, name, overwriting=True)
         made = _described(call, bucket, name) if response.status_code == 200 else None
         if made is None:
             return response
@@ -200,7 +200,8 @@ def compose_object(call: Call) -> Response:
         return _resource(_found(call, bucket, name) or made)
 
 
-def _read(call: Call, bucket: str, name: str) -> Response:
+def read(call: Call, bucket: str, name: str) -> Response:
+    """Return an object's metadata, or its bytes where the call asks for these."""
     media = call.params.get("alt") == "media" or _query(call).get("alt") == "media" or "/download/" in call.target
     try:
         return _found_or_refused(call, bucket, name, media)
@@ -213,7 +214,7 @@ def _read(call: Call, bucket: str, name: str) -> Response:
 def _found_or_refused(call: Call, bucket: str, name: str, media: bool) -> Response:
     known_bucket(call, bucket)
     with bucket_lock(call, bucket):
-        current = _check_conditions(call, bucket, name, call.params)
+        current = check_conditions(call, bucket, name, call.params)
         if current is None:
             # Who may not list a bucket does not learn which objects it has.
             call.cloud.identity.authorize(call.principal, "storage.objects.list", call.project, f"buckets/{bucket}")
@@ -246,10 +247,11 @@ def _resource(resource: Body) -> Response:
     )
 
 
-def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
+def change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
+    """Send a change of an object on, once its preconditions hold."""
     known_bucket(call, bucket)
     with bucket_lock(call, bucket):
-        current = _check_conditions(call, bucket, name, call.params, overwriting=overwriting)
+        current = check_conditions(call, bucket, name, call.params, overwriting=overwriting)
         if current is None and not overwriting:
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
         if current is not None:
@@ -264,7 +266,7 @@ def _check_generation(call: Call, current: Body) -> None:
         raise ApiError(404, "notFound", f"No such object: {current['bucket']}/{current['name']}#{wanted}")
 
 
-def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overwriting: bool = False) -> Body | None:
+def check_conditions(call: Call, bucket: str, name: str, params: Body, *, overwriting: bool = False) -> Body | None:
     """Return the object as it is now; raise 412 (304 for a read) where a precondition does not hold."""
     current = _found(call, bucket, name)
     for kind in ("Generation", "Metageneration"):

@@ -79,6 +79,12 @@ def check_preconditions(params: Body, kind: str, found: int, *, reading: bool = 
         raise condition_not_met("If-None-Match", reading=reading)
 
 
+def xml_error(status: int, code: str, message: str) -> Response:
+    """Return an error of the XML API, which signed URLs lead to."""
+    text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Response(text, status, content_type="application/xml; charset=UTF-8")
+
+
 def etag(metageneration: int, generation: int = 0) -> str:
     """Return a bucket's or an object's etag: base64 of its numbers, as varints of a protocol buffer."""
     fields = (generation, metageneration) if generation else (metageneration,)
