@@ -557,9 +557,9 @@ def test_what_a_function_writes_is_read_by_the_logging_api(cloud: Any, ask: Any,
 
     def written(**more: str) -> list[str]:
         answer = ask("POST", "https://logging.googleapis.com/v2/entries:list", json.dumps(asked | more).encode())
-        return [entry["textPayload"] for entry in answer.get_json().get("entries", [])]
+        return [entry["textPayload"] for entry in answer.get_json().get("entries", []) if "textPayload" in entry]
 
-    assert any("somebody called" in line for line in written())
+    assert "somebody called" in written()
     assert written(filter='resource.labels.service_name="other"') == []
     assert written(filter=f'{asked["filter"]} timestamp>="2999-01-01T00:00:00Z"') == []
 
@@ -572,7 +572,7 @@ def test_services_and_revisions_are_listed_in_the_way_of_knative(ask: Any, creat
             "hello"
         ]
     assert ask("GET", f"https://us-east1-{knative}/services").get_json()["items"] == []
-    selected = f"https://{knative}/revisions?labelSelector=serving.knative.dev/service%3Dhello"
+    selected = f"https://{knative}/revisions?labelSelector=serving.knative.dev/service%20%3D%20hello"
     (revision,) = ask("GET", selected).get_json()["items"]
     assert ask("GET", f"https://{knative}/revisions/{revision['metadata']['name']}").get_json() == revision
     assert ask("GET", selected.replace("hello", "other")).get_json()["items"] == []

@@ -135,8 +135,8 @@ def undelete(call: Call) -> dict[str, Any]:
 
 def _predefined(name: str, full: bool) -> dict[str, Any]:
     row = roles.table()[name]
-    told = {key: row[key] for key in ("title", "description") if key in row}
-    described: dict[str, Any] = {"name": name, "stage": "GA", "etag": "AA==", **told}
+    told: dict[str, Any] = {key: row[key] for key in ("title", "description") if key in row}
+    described = {"name": name, "stage": "GA", "etag": "AA==", **told}
     if not full:
         return described
     held = sorted(permission for permission in known_permissions() if roles.grants(name, permission))

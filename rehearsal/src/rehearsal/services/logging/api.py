@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ from rehearsal.wire.calls import Call, CheckedInside, method
 
 SERVICE = re.compile(r'resource\.labels\.service_name\s*[=:]\s*"?([a-z0-9-]+)"?')
 SINCE = re.compile(r'timestamp\s*>=?\s*"([^"]+)"')
+SPECIAL = "logging.googleapis.com/"
 BUILD = re.compile(r'resource\.labels\.build_id\s*=\s*"([0-9a-f-]{36})"')
 
 
@@ -65,10 +67,24 @@ def _output(call: Call, project: str, service: str) -> list[dict[str, Any]]:
                     "resource": {"type": "cloud_run_revision", "labels": labels | {"project_id": project}},
                     "timestamp": datetime.fromisoformat(written).astimezone(UTC).isoformat().replace("+00:00", "Z"),
                     "insertId": hashlib.sha256(line.encode()).hexdigest()[:16],
-                    "textPayload": text,
                 }
+                | _payload(text)
             )
     return entries
+
+
+def _payload(text: str) -> dict[str, Any]:
+    """Return what a written line says: JSON is taken apart, as Google does with what a container writes."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {"textPayload": text}
+    if not isinstance(content, dict):
+        return {"textPayload": text}
+    entry: dict[str, Any] = {"severity": content.pop("severity", "DEFAULT")}
+    special = {"labels": "labels", "spanId": "spanId", "trace": "trace"}
+    entry |= {member: content.pop(key) for name, member in special.items() if (key := SPECIAL + name) in content}
+    return entry | ({"textPayload": content["message"]} if list(content) == ["message"] else {"jsonPayload": content})
 
 
 def _entry(project: str, build: str, timestamp: str, text: str) -> dict[str, Any]:

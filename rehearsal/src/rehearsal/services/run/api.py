@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from typing import Any
 
@@ -226,7 +227,8 @@ def _in_namespace(call: Call, permission: str) -> list[tuple[FunctionName, Runni
     project = call.cloud.identity.require_project((call.params.get("parent") or call.params["name"]).split("/")[1])
     call.cloud.identity.authorize(call.principal, permission, project["projectId"])
     region = call.host.removesuffix("run.googleapis.com").rstrip("-")
-    chosen = call.params.get("labelSelector", "").rpartition("serving.knative.dev/service=")[2].partition(",")[0]
+    selected = re.search(r"serving\.knative\.dev/service\s*=\s*([a-z0-9-]+)", call.params.get("labelSelector", ""))
+    chosen = selected[1] if selected else ""
     found = _running(call, project["projectId"])
     return [(n, r) for n, r in found if region in ("", n.region) and chosen in ("", n.id)]
 
