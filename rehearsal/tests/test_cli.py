@@ -74,8 +74,8 @@ def test_the_status_counts_what_google_would_not_have_answered(ask: Any, rehears
     rehearsal("fault", "add", "iam.*", "503")
     code, shown = rehearsal("status")
     assert code == 3 and "rehearsal is down" in shown
-    assert "requests: 2, not implemented (501): 1, outside the schema: 1" in shown
-    assert "501 cloudresourcemanager.projects.undelete x1" in shown and "never fired: iam.* 503" in shown
+    assert "requests: 2, not implemented (405): 1, outside the schema: 1" in shown
+    assert "405 cloudresourcemanager.projects.undelete x1" in shown and "never fired: iam.* 503" in shown
     content = json.loads(rehearsal("status", "--output", "json")[1])
     assert (content["running"], content["violations"], content["instances"]) == (False, 1, {})
 
@@ -117,7 +117,7 @@ def test_ask_shows_the_curl_line_and_ends_as_curl_does(control_plane: Any, rehea
         rehearsal("ask", "--data", "{")
 
 
-def test_a_new_method_begins_with_a_handler_that_says_501_and_a_test_that_wants_200(
+def test_a_new_method_begins_with_a_handler_that_says_405_and_a_test_that_wants_200(
     ask: Any, control_plane: Any, rehearsal: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(REGISTRY, "methods", dict(REGISTRY.methods))
@@ -127,7 +127,7 @@ def test_a_new_method_begins_with_a_handler_that_says_501_and_a_test_that_wants_
     names: dict[str, Any] = {}
     exec(stub, names)
     assert REGISTRY.methods["compute.instances.suspend"].permission == "compute.instances.suspend"
-    with pytest.raises(AssertionError, match=r"compute\.instances\.suspend is not implemented here"):
+    with pytest.raises(AssertionError, match=r"cannot do this: compute\.instances\.suspend"):
         names["test_suspend_instances"](ask, control_plane)
     assert 'permission="iam.roles.create"' in rehearsal("new-method", "iam.organizations.roles.create")[1]
 

@@ -22,10 +22,11 @@ from typing import Any
 import pytest
 
 from rehearsal.services.functions import addresses, build, deploy, instances, invoke, lifecycle, runtimes
+from rehearsal.services.functions.names import FunctionName
 
 LOCATION = "https://cloudfunctions.googleapis.com/v2/projects/fanops-rehearsal/locations/us-central1"
 RUN = "https://run.googleapis.com/v{}/projects/fanops-rehearsal/locations/us-central1/services/hello"
-URI = "https://hello-482910376155.us-central1.run.app"
+URI = FunctionName("fanops-rehearsal", "us-central1", "hello").uri
 OLDER = "https://us-central1-fanops-rehearsal.cloudfunctions.net/hello"
 SERVER = "m4-server@fanops-rehearsal.iam.gserviceaccount.com"
 MAIN = """
@@ -100,9 +101,10 @@ class Processes:
     def exit_info(self, name: str) -> tuple[int, bool]:
         return (self.state(name) or {}).get("ExitCode", 0), False
 
-    def logs(self, name: str) -> bytes:
+    def logs(self, name: str, *, timestamps: bool = False) -> bytes:
         one = self.known.get(name)
-        return bytes(one["out"].read_bytes()) if one and "out" in one else b""
+        lines = one["out"].read_bytes().splitlines(keepends=True) if one and "out" in one else []
+        return b"".join(b"2026-11-27T12:00:00.5Z " * timestamps + line for line in lines)
 
 
 @pytest.fixture
@@ -207,6 +209,7 @@ def test_a_public_function_is_deployed_called_updated_and_deleted(
     assert (answer["version"], answer["path"], answer["body"]) == ("one", "/a b?q=1&q=2", {"zone": "VIP"})
     assert answer["variable"] == "green"
     assert call(ask, OLDER).get_json()["path"] == "/?"
+    assert call(ask, "https://hello-482910376155.us-central1.run.app/x").get_json()["path"] == "/x?"
     assert call(ask, f"{OLDER}/deep").get_json()["path"] == "/deep?"
 
     body = {"buildConfig": {"source": {"storageSource": upload(MAIN.replace('"one"', '"two"'))}}}
@@ -214,7 +217,7 @@ def test_a_public_function_is_deployed_called_updated_and_deleted(
     assert call(ask).get_json()["version"] == "two"
     found = ask("GET", f"{LOCATION}/functions/hello").get_json()
     assert found["serviceConfig"]["revision"].startswith("hello-00002-")
-    assert found["serviceConfig"]["environmentVariables"] == {"COLOUR": "green"}
+    assert found["serviceConfig"]["environmentVariables"] == {"COLOUR": "green", "LOG_EXECUTION_ID": "true"}
     assert len(cloud.containers.known) == 1
 
     assert wait(ask, ask("DELETE", f"{LOCATION}/functions/hello"))["response"]["@type"].endswith("Empty")
@@ -263,7 +266,7 @@ def test_a_builds_log_is_kept(ask: Any, create: Any) -> None:
         "entries"
     ]
     assert newest == entries[-1:]
-    assert ask("POST", url, json.dumps(asked | {"filter": "severity=ERROR"}).encode()).status_code == 501
+    assert ask("POST", url, json.dumps(asked | {"filter": "severity=ERROR"}).encode()).status_code == 405
 
 
 def test_a_build_that_fails_says_why_and_the_version_before_keeps_serving(ask: Any, create: Any, upload: Any) -> None:
@@ -406,7 +409,8 @@ def test_a_source_may_lie_in_a_bucket_that_the_build_may_read(cloud: Any, ask: A
 
 def test_a_function_that_exists_is_not_created_again(ask: Any, create: Any) -> None:
     create()
-    assert create()["error"]["code"] == 6
+    with pytest.raises(AssertionError, match=r"(?s)already exists.*ALREADY_EXISTS"):
+        create()
 
 
 def test_only_one_change_at_a_time(cloud: Any, ask: Any, create: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -542,3 +546,33 @@ def test_links_rubbish_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest
     path.write_bytes(archive({"a": "x" * 11}))
     with pytest.raises(build.BuildError, match="larger than"):
         build.unzip(path, out)
+
+
+def test_what_a_function_writes_is_read_by_the_logging_api(cloud: Any, ask: Any, create: Any) -> None:
+    create(MAIN.replace("def hello(request):", "def hello(request):\n    print('somebody called', flush=True)"))
+    publish(ask)
+    call(ask)
+    cloud.identity.services.enable("fanops-rehearsal", "logging.googleapis.com")
+    asked = {"resourceNames": ["projects/fanops-rehearsal"], "filter": 'resource.labels.service_name="hello"'}
+
+    def written(**more: str) -> list[str]:
+        answer = ask("POST", "https://logging.googleapis.com/v2/entries:list", json.dumps(asked | more).encode())
+        return [entry["textPayload"] for entry in answer.get_json().get("entries", []) if "textPayload" in entry]
+
+    assert "somebody called" in written()
+    assert written(filter='resource.labels.service_name="other"') == []
+    assert written(filter=f'{asked["filter"]} timestamp>="2999-01-01T00:00:00Z"') == []
+
+
+def test_services_and_revisions_are_listed_in_the_way_of_knative(ask: Any, create: Any) -> None:
+    create()
+    knative = "run.googleapis.com/apis/serving.knative.dev/v1/namespaces/fanops-rehearsal"
+    for host in ("https://", "https://us-central1-"):
+        assert [one["metadata"]["name"] for one in ask("GET", f"{host}{knative}/services").get_json()["items"]] == [
+            "hello"
+        ]
+    assert ask("GET", f"https://us-east1-{knative}/services").get_json()["items"] == []
+    selected = f"https://{knative}/revisions?labelSelector=serving.knative.dev/service%20%3D%20hello"
+    (revision,) = ask("GET", selected).get_json()["items"]
+    assert ask("GET", f"https://{knative}/revisions/{revision['metadata']['name']}").get_json() == revision
+    assert ask("GET", selected.replace("hello", "other")).get_json()["items"] == []

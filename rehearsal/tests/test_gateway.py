@@ -25,11 +25,11 @@ def test_a_call_without_credentials_is_refused_with_401(ask: Any) -> None:
     assert answer.get_json()["error"]["status"] == "UNAUTHENTICATED"
 
 
-def test_a_method_nobody_wrote_answers_501_naming_it_and_is_counted(ask: Any, control_plane: Any) -> None:
+def test_a_method_nobody_wrote_answers_405_naming_it_and_is_counted(ask: Any, control_plane: Any) -> None:
     answer = ask("POST", f"{PROJECT}:undelete")
-    assert answer.status_code == 501
+    assert answer.status_code == 405
     assert "cloudresourcemanager.projects.undelete" in answer.get_json()["error"]["message"]
-    assert (last(control_plane).status, last(control_plane).method) == (501, "cloudresourcemanager.projects.undelete")
+    assert (last(control_plane).status, last(control_plane).method) == (405, "cloudresourcemanager.projects.undelete")
 
 
 def test_an_unknown_field_is_refused_before_the_handler_runs(ask: Any, control_plane: Any) -> None:

@@ -23,7 +23,7 @@ def asked(ask: Any, control_plane: Any, monkeypatch: pytest.MonkeyPatch) -> None
         assert ask("GET", PROJECT).status_code == 200
     accounts = "https://iam.googleapis.com/v1/projects/fanops-rehearsal/serviceAccounts"
     assert ask("POST", accounts, b'{"accountIdd": "x"}').status_code == 400
-    assert ask("POST", f"{PROJECT}:undelete").status_code == 501
+    assert ask("POST", f"{PROJECT}:undelete").status_code == 405
     assert ask("GET", "https://iam.googleapis.com/v1/nothing").status_code == 404
 
 
@@ -32,7 +32,7 @@ def test_each_method_is_implemented_exercised_and_clean_or_not(capsys: pytest.Ca
     assert cli.main(["methods", "--output", "json"]) == 0
     content = json.loads(capsys.readouterr().out)
     found = {name: tuple(row.values()) for name, row in content["methods"].items() if row["exercised"]}
-    # implemented, requests, violations, 501, exercised, clean
+    # implemented, requests, violations, 405, exercised, clean
     assert found == {
         "cloudresourcemanager.projects.get": (True, 2, 0, 0, True, True),
         "cloudresourcemanager.projects.undelete": (False, 1, 0, 1, True, False),

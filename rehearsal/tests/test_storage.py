@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,7 +72,8 @@ def test_a_write_whose_precondition_fails_changes_nothing(ask: Any, bucket: str,
     assert put(ask, bucket, "current.json", b"one").status_code == 200
     refused = put(ask, bucket, "current.json", b"two", query)
     assert refused.status_code == 412
-    assert refused.get_json()["error"]["errors"][0]["reason"] == "conditionNotMet"
+    (error,) = refused.get_json()["error"]["errors"]
+    assert (error["reason"], error["location"], error["locationType"]) == ("conditionNotMet", "If-Match", "header")
     assert ask("GET", f"{API}/b/{bucket}/o/current.json?alt=media").get_data() == b"one"
 
 
@@ -209,3 +211,68 @@ def test_a_change_of_metadata_keeps_the_generation_and_counts_the_metageneration
     assert ask("DELETE", f"{one}?generation={made['generation']}").status_code == 404
     assert ask("DELETE", f"{one}?generation={written['generation']}").status_code == 204
     assert [entry.violations for entry in control_plane.log.entries() if entry.violations] == []
+
+
+def test_links_name_the_generation_and_what_was_replaced_is_gone(ask: Any, bucket: str) -> None:
+    first = put(ask, bucket, "d/a b", b"one").get_json()
+    assert first["selfLink"] == f"https://www.googleapis.com/storage/v1/b/{bucket}/o/d%2Fa%20b"
+    assert ask("GET", first["mediaLink"]).get_data() == b"one"
+    put(ask, bucket, "d/a b", b"two")
+    gone = ask("GET", first["mediaLink"])
+    assert (gone.status_code, gone.mimetype) == (404, "text/html") and "No such object" in gone.get_data(as_text=True)
+    assert (
+        ask("GET", f"{API}/b/{bucket}/o/").get_json()["items"] == ask("GET", f"{API}/b/{bucket}/o").get_json()["items"]
+    )
+
+
+def test_an_etag_follows_content_and_metadata_and_makes_a_read_conditional(
+    ask: Any, control_plane: Any, bucket: str
+) -> None:
+    first = put(ask, bucket, "a", b"one")
+    assert first.headers["ETag"] == first.get_json()["etag"] != first.get_json()["md5Hash"]
+    token = control_plane.identity.access_token(control_plane.identity.owner)["access_token"]
+
+    def read(name: str, tag: str) -> int:
+        headers = {"Authorization": f"Bearer {token}", name: tag}
+        return int(ask("GET", f"{API}/b/{bucket}/o/a?alt=media", b"", headers).status_code)
+
+    tag = first.get_json()["etag"]
+    assert (read("If-None-Match", tag), read("If-Match", tag)) == (304, 200)
+    ask("PATCH", f"{API}/b/{bucket}/o/a", body(contentType="text/plain"))
+    assert (read("If-None-Match", tag), read("If-Match", tag)) == (200, 412)
+
+
+def test_a_composed_object_says_of_how_many_parts_and_has_no_md5(ask: Any, bucket: str) -> None:
+    for name in ("a", "b"):
+        put(ask, bucket, name, name.encode())
+    compose = body(sourceObjects=[{"name": "a"}, {"name": "b"}])
+    made = ask("POST", f"{API}/b/{bucket}/o/c/compose", compose).get_json()
+    assert made["componentCount"] == 2 and "md5Hash" not in made
+    again = body(sourceObjects=[{"name": "c"}, {"name": "a"}])
+    assert ask("POST", f"{API}/b/{bucket}/o/d/compose", again).get_json()["componentCount"] == 3
+    put(ask, bucket, "c", b"whole")
+    assert "md5Hash" in ask("GET", f"{API}/b/{bucket}/o/c").get_json()
+
+
+def test_an_object_is_not_found_by_another_name(ask: Any, bucket: str) -> None:
+    put(ask, bucket, "x", b"one")
+    for name in ("%2Fx", "d%2F..%2Fx", ".%2Fx"):
+        assert ask("GET", f"{API}/b/{bucket}/o/{name}?alt=media").status_code == 404
+        assert put(ask, bucket, name, b"two").status_code == 405
+    assert ask("GET", f"{API}/b/{bucket}/o/x?alt=media").get_data() == b"one"
+
+
+def test_a_compressed_object_is_unpacked_only_for_who_does_not_take_gzip(
+    ask: Any, control_plane: Any, bucket: str
+) -> None:
+    packed = gzip.compress(b"hello " * 9)
+    token = control_plane.identity.access_token(control_plane.identity.owner)["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "multipart/related; boundary=cut"}
+    parts = b"--cut\r\nContent-Type: application/json\r\n\r\n" + body(name="z", contentEncoding="gzip")
+    parts += b"\r\n--cut\r\nContent-Type: text/plain\r\n\r\n" + packed + b"\r\n--cut--\r\n"
+    assert ask("POST", f"{UPLOAD}/b/{bucket}/o?uploadType=multipart", parts, headers).status_code == 200
+    assert ask("GET", f"{API}/b/{bucket}/o/z?alt=media").get_data() == b"hello " * 9
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "gzip, deflate"}
+    answer = ask("GET", f"{API}/b/{bucket}/o/z?alt=media", b"", headers)
+    assert (answer.get_data(), answer.headers["Content-Encoding"]) == (packed, "gzip")
+    assert answer.headers["X-Goog-Stored-Content-Length"] == str(len(packed))

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = (REPOSITORY / "rehearsal/docs/fidelity.md").read_text(encoding="utf-8")
 HEADER = "| Behaviour | Here | How it is known | Test |"
 STATES = ("as Google", "differs: ", "absent")
-KINDS = {"discovery", "documentation", "client", "report", "assumed"}
+KINDS = {"discovery", "documentation", "client", "recording", "report", "assumed"}
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,8 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import basename
 from ansible.module_utils.fanops.costs.prices import Money, Prices, cents
+from ansible.module_utils.fanops.resources.power_history import by_google, moment, power_of
 
-BEGINS = frozenset({"insert", "start", "resume"})
-#: Google's own ways to end a run are spelled out by words in the operation's type.
-ENDS = ("stop", "suspend", "delete", "guestterminate", "preempt", "hosterror", "terminateonhostmaintenance")
 #: Two accounts of the same moment may differ by this much.
 SAME_MOMENT = timedelta(minutes=2)
 #: The least that a start is billed.
@@ -54,11 +52,6 @@ class Run:
         }
 
 
-def moment(text: str) -> datetime:
-    """An RFC 3339 timestamp of the API."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
 def runs(operations: list[dict[str, Any]], instance: dict[str, Any] | None, machine_type: str) -> list[Run]:
     """Every run that Google still remembers, the oldest first, from the operations on one VM.
 
@@ -71,13 +64,14 @@ def runs(operations: list[dict[str, Any]], instance: dict[str, Any] | None, mach
     ended = [item for item in operations if item.get("endTime") and not item.get("error")]
     for operation in sorted(ended, key=lambda item: moment(item["endTime"])):
         kind, at = operation["operationType"], moment(operation["endTime"])
-        if kind in BEGINS and running is None:
+        event = power_of(operation)
+        if event in ("created", "started") and running is None:
             running = Run(at, None, "", current_type, str(operation.get("targetId")) == current_id)
             found.append(running)
         elif kind == "setMachineType":
             for run in found:
                 run.certain = False
-        elif running and any(word in kind.lower() for word in ENDS):
+        elif running and event in ("stopped", "deleted"):
             running.ended, running.ended_by = at, _ender(operation)
             running = None
     return _completed(found, instance, current_type)
@@ -105,9 +99,8 @@ def _completed(found: list[Run], instance: dict[str, Any] | None, machine_type: 
 
 
 def _ender(operation: dict[str, Any]) -> str:
-    user = operation.get("user", "")
     kind = basename(operation["operationType"].replace(".", "/"))
-    return f"Google ({kind})" if user in ("", "system") else f"{user.partition('@')[0]} ({kind})"
+    return f"Google ({kind})" if by_google(operation) else f"{operation['user'].partition('@')[0]} ({kind})"
 
 
 def _text(at: datetime) -> str:

@@ -38,6 +38,8 @@ class IamRole(Resource):
     def fetch(self) -> dict[str, Any] | None:
         """The role, None where there is none or it is deleted."""
         found = self.client.find(self._url, attempting=f"read {self.title}")
+        if found is not None:
+            found.setdefault("stage", "ALPHA")  # the stage of number 0, which Google leaves out
         self._deleted = bool(found and found.get("deleted"))
         return None if self._deleted else found
 

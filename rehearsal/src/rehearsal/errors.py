@@ -16,7 +16,8 @@ class ApiError(Exception):
     """An answer in Google's error form.
 
     `reason` is the compute/storage style ("notFound"), `status` the google.rpc style ("NOT_FOUND"); the gateway
-    writes the one that the API uses. `details` are google.rpc error details.
+    writes the one that the API uses. `details` are google.rpc error details, `location` names the parameter (or header,
+    by `location_type`) at fault.
     """
 
     def __init__(
@@ -28,11 +29,12 @@ class ApiError(Exception):
         status: str = "",
         details: list[Body] | None = None,
         location: str = "",
+        location_type: str = "parameter",
     ) -> None:
         super().__init__(message)
         self.code, self.reason, self.message = code, reason, message
         self.status = status or RPC_STATUS.get(code, "UNKNOWN")
-        self.details, self.location = details or [], location
+        self.details, self.location, self.location_type = details or [], location, location_type
 
 
 RPC_STATUS = {
@@ -44,6 +46,10 @@ RPC_STATUS = {
     412: "FAILED_PRECONDITION",
     429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL",
-    501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
+
+
+def not_implemented(what: str) -> ApiError:
+    """405 for what Google can do and this rehearsal cannot: Google's clients repeat a 501, this they report at once."""
+    return ApiError(405, "notImplemented", f"The rehearsal cloud cannot do this: {what}", status="UNIMPLEMENTED")

@@ -241,7 +241,7 @@ def test_an_external_address_is_taken_away_and_given_while_the_vm_runs(world: Wo
     world.do("POST", f"{path}/stop")
     world.do("POST", f"{path}/start")
     assert world.guest().external is None
-    world.call("POST", f"{path}/addAccessConfig?{nic}", {"natIP": "198.51.100.9"}, status=501)
+    world.call("POST", f"{path}/addAccessConfig?{nic}", {"natIP": "198.51.100.9"}, status=405)
     world.do("POST", f"{path}/addAccessConfig?{nic}", {"name": "external-nat", "type": "ONE_TO_ONE_NAT"})
     (access,) = world.vm()["networkInterfaces"][0]["accessConfigs"]
     assert access["natIP"] == world.guest().external

@@ -40,7 +40,7 @@ def test_a_vm_is_made_and_runs(world: World) -> None:
         vm["metadata"]["fingerprint"],
         vm["tags"]["fingerprint"],
     ):
-        assert len(base64.b64decode(fingerprint)) == 8
+        assert len(base64.urlsafe_b64decode(fingerprint)) == 8
     guest = world.guest()
     assert (guest.running, guest.family, guest.memory) == (True, "debian-12", 1024**3)
     assert (guest.external, guest.internal) == (access["natIP"], vm["networkInterfaces"][0]["networkIP"])
@@ -194,7 +194,7 @@ def test_a_second_vm_of_the_same_name(world: World) -> None:
 
 def test_what_cannot_be_done_here_says_so(world: World) -> None:
     for changes in ({"disks": disk() + disk()}, {"guestAccelerators": [{"acceleratorCount": 1}]}):
-        error = world.call("POST", f"zones/{ZONE}/instances", vm_body(**changes), status=501)
+        error = world.call("POST", f"zones/{ZONE}/instances", vm_body(**changes), status=405)
         assert "rehearsal cloud cannot" in error["message"]
 
 

@@ -111,7 +111,7 @@ class TestAddresses:
         world.call("POST", self.PATH, {"name": "front"}, status=409)
         world.call("POST", self.PATH, {"name": "Front"}, status=400)
         world.call("POST", "regions/mars/addresses", {"name": "x"}, status=400)
-        world.call("POST", self.PATH, {"name": "x", "addressType": "INTERNAL"}, status=501)
+        world.call("POST", self.PATH, {"name": "x", "addressType": "INTERNAL"}, status=405)
         world.cloud.store.put("compute.quotas", "us-central1", {"STATIC_ADDRESSES": 1})
         assert world.call("POST", self.PATH, {"name": "x"}, status=403)["errors"][0]["reason"] == "quotaExceeded"
 

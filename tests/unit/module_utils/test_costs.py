@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ansible.module_utils.fanops.costs.monthly import Bill, month_hours, monthly
 from ansible.module_utils.fanops.costs.prices import Prices
 from ansible.module_utils.fanops.costs.project_inventory import Address, Bucket, Disk, Holdings, Vm
 from ansible.module_utils.fanops.resources.memory import memory_bytes
+from ansible.module_utils.fanops.resources.power_history import power_history
 
 from tests.unit.module_utils.test_guard_rules import DISK, OURS, PRICES, REPOSITORY, VM, WANTED, ZONE
 
@@ -196,6 +198,31 @@ def test_a_run_whose_operations_are_forgotten_comes_from_the_instance() -> None:
 def test_a_run_that_is_remembered_is_not_counted_twice() -> None:
     times = {"lastStartTimestamp": "2026-11-21T09:59:58Z", "lastStopTimestamp": "2026-11-21T10:00:19Z"}
     assert len(runs(OPERATIONS[:5], INSTANCE | times, "e2-micro")) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "hours"),
+    [
+        ("compute.instances.somethingNobodyDocumented", Decimal(1)),
+        ("compute.instances.terminateOnHostMaintenance", Decimal(1)),
+        ("compute.instances.migrateOnHostMaintenance", Decimal(3)),
+        ("deleteAccessConfig", Decimal(3)),
+    ],
+)
+def test_what_google_does_to_a_vm_ends_its_run_unless_it_is_known_not_to(kind: str, hours: Decimal) -> None:
+    user = "system" if kind.startswith("compute.") else "deployer@p.iam.gserviceaccount.com"
+    history = [
+        operation("start", "2026-10-31T10:00:00.000-07:00"),
+        operation(kind, "2026-10-31T11:00:00.000-07:00", user=user),
+        operation("stop", "2026-10-31T13:00:00.000-07:00"),
+    ]
+    assert [run.hours(NOW) for run in runs(history, INSTANCE, "e2-micro")] == [hours]
+
+
+def test_the_history_is_in_order_over_the_change_of_the_season() -> None:
+    pages = [operation("stop", "2026-11-01T01:15:00.000-08:00"), operation("start", "2026-11-01T01:45:00.000-07:00")]
+    client: Any = SimpleNamespace(project="p", pages=lambda *_, **__: [{"items": {"zones/z": {"operations": pages}}}])
+    assert [event["event"] for event in power_history(client, "vm")] == ["started", "stopped"]
 
 
 def test_a_deleted_vm_keeps_its_history() -> None:

@@ -92,7 +92,8 @@ def test_setting_changed_by_hand_is_corrected(run: RunModule, google: Session, o
     change(google, serviceConfig={"availableMemory": "1G", "environmentVariables": environment})
     result = run("cloud_function", **options)
     assert result["diff"] == {"before": {"memory": "1G"}, "after": {"memory": "512M"}}
-    assert result["function"]["serviceConfig"]["environmentVariables"] == {"MODEL_BUCKET": "models", "OTHER": "kept"}
+    own = {"LOG_EXECUTION_ID": "true"}
+    assert result["function"]["serviceConfig"]["environmentVariables"] == environment | own
 
 
 def test_same_memory_in_another_spelling_is_no_difference(

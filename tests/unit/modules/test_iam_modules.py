@@ -174,6 +174,9 @@ def test_custom_role_from_nothing_to_absent_and_back(run: RunModule, google: Ses
     assert planned["changed"] and google.mutations == []
     assert run("gcp_iam_role", **options)["role"]["includedPermissions"] == ["storage.objects.get"]
     assert not run("gcp_iam_role", **options)["changed"]
+    run("gcp_iam_role", **options, stage="ALPHA")  # which Google leaves out of its answer
+    assert not run("gcp_iam_role", **options, stage="ALPHA")["changed"]
+    run("gcp_iam_role", **options)
     more = {**options, "permissions": ["storage.objects.list", "storage.objects.get"]}
     widened = run("gcp_iam_role", **more)
     assert widened["diff"]["before"] == {"permissions": ["storage.objects.get"]}

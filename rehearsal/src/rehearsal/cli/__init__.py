@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         "methods",
         help="which of Google's methods are answered here, and whether they were exercised and stayed within the schema",
         description="From the request log since the project was created. Clean: called, every request and answer within "
-        "Google's schema, and never answered 501.",
+        "Google's schema, and never answered 405.",
     )
     methods.add_argument("--each", action="store_true", help="a line for each method, not only for each service")
     methods.add_argument(

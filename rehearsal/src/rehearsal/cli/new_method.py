@@ -24,7 +24,7 @@ STUB = '''\
 # ---- a module in src/rehearsal/services/{service}/ that services/handlers.py imports
 from typing import Any
 
-from rehearsal.errors import ApiError
+from rehearsal.errors import not_implemented
 from rehearsal.wire.calls import Call, method
 
 
@@ -32,7 +32,7 @@ from rehearsal.wire.calls import Call, method
 @method("{id}", permission="{permission}")
 def {name}(call: Call) -> dict[str, Any]:
     """Take {request} and answer {response}; parameters: {parameters}."""
-    raise ApiError(501, "notImplemented", f"{{call.method_id}} is not implemented here.")
+    raise not_implemented(call.method_id)
 
 
 # ---- a test in tests/

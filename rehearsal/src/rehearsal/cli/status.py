@@ -42,11 +42,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             for name, text in rows.items():
                 say(f"  {name:<28} {text}")
         say(
-            f"requests: {content['requests']}, not implemented (501): {sum(content['not_implemented'].values())}, "
+            f"requests: {content['requests']}, not implemented (405): {sum(content['not_implemented'].values())}, "
             f"outside the schema: {content['violations']}"
         )
         for method_id, count in content["not_implemented"].items():
-            say(f"  501 {method_id} x{count}")
+            say(f"  405 {method_id} x{count}")
         for line in content["unfired_faults"]:
             say(f"  planned fault never fired: {line}")
     return 0 if content["running"] else 3
@@ -78,6 +78,6 @@ def summary(settings: Settings) -> dict[str, Any]:
     for entry in RequestLog(settings.home / "requests.sqlite").entries():
         content["requests"] += 1
         content["violations"] += bool(entry.violations)
-        if entry.status == 501:
+        if entry.status == 405:
             content["not_implemented"][entry.method] = content["not_implemented"].get(entry.method, 0) + 1
     return content

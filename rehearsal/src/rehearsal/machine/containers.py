@@ -146,9 +146,9 @@ class Containers:
         """Unpack a tar archive onto the disk of a container, which need not run."""
         self.podman.call("cp", "-", f"{name}:/", stdin=archive)
 
-    def logs(self, name: str) -> bytes:
-        """Return what the container wrote to its standard output and error, oldest first."""
-        done = self.podman.call("logs", name)
+    def logs(self, name: str, *, timestamps: bool = False) -> bytes:
+        """Return what the container wrote to its standard output and error, each line behind its time if asked for."""
+        done = self.podman.call("logs", *(["--timestamps"] if timestamps else []), name)
         return done.stdout + done.stderr
 
     def exit_info(self, name: str) -> tuple[int, bool]:

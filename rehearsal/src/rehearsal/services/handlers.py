@@ -31,4 +31,5 @@ import rehearsal.services.run.api
 import rehearsal.services.serviceusage.api
 import rehearsal.services.small_apis
 import rehearsal.services.storage.buckets
-import rehearsal.services.storage.objects  # noqa: F401
+import rehearsal.services.storage.objects
+import rehearsal.services.storage.xml_api  # noqa: F401

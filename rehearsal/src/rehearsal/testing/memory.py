@@ -156,7 +156,7 @@ class MemoryContainers:
     def exit_info(self, name: str) -> tuple[int, bool]:
         return 0, False
 
-    def logs(self, name: str) -> bytes:
+    def logs(self, name: str, *, timestamps: bool = False) -> bytes:
         return b""
 
 

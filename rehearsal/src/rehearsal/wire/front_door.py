@@ -34,6 +34,12 @@ class FrontDoor:
         flow.request.host = "127.0.0.1"
         flow.request.port = GATEWAY_PORT
 
+    def request(self, flow: http.HTTPFlow) -> None:
+        """State the length of a body that came without one, as those of HTTP/2 may: HTTP/1.1 would drop it."""
+        body, headers = flow.request.raw_content, flow.request.headers
+        if body and "Content-Length" not in headers and "Transfer-Encoding" not in headers:
+            headers["Content-Length"] = str(len(body))
+
     def response(self, flow: http.HTTPFlow) -> None:
         """Cut the connection where a planned fault says that the answer is lost."""
         if flow.response is not None and flow.response.headers.pop(LOSE_HEADER, None):

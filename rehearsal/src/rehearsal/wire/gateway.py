@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 
 from rehearsal import trouble
 from rehearsal.cloud import Cloud
-from rehearsal.errors import ApiError, Body
+from rehearsal.errors import ApiError, Body, not_implemented
 from rehearsal.services.iam import refusals
 from rehearsal.services.iam.identity import checks_of
 from rehearsal.wire.calls import PUBLIC, REGISTRY, Call, CheckedInside, Implementation, RawRoute
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("rehearsal.wire.gateway")
 # Tells the front door to lose the answer (or the request) instead of delivering it.
 LOSE_HEADER = "X-Rehearsal-Lose"
+# These services of the newer kind write the older errors as well.
+BOTH_ERRORS = ("iam", "cloudresourcemanager")
+FRONT_END = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "X-XSS-Protection": "0"}
 
 
 @dataclass
@@ -69,6 +73,8 @@ class Gateway:
         except Exception as error:
             LOGGER.exception("%s %s%s", request.method, host, target)
             response = self._error(ApiError(500, "backendError", f"Internal error: {error}"), host, method)
+        if entry.method != "functions.invoke":
+            _add_headers(response, host)
         date = trouble.date_header(self.cloud.store)
         if date is not None:
             response.headers["Date"] = date
@@ -93,7 +99,11 @@ class Gateway:
         for raw in REGISTRY.raw:
             if raw.verb in (None, verb) and raw.host.fullmatch(host) and raw.path.fullmatch(path):
                 return Route(raw.method_id, raw.implementation, None, {}, raw)
+        if host.endswith("-run.googleapis.com"):  # gcloud asks a region's own host
+            host = "run.googleapis.com"
         found = self.router.find(host, verb, path)
+        if found is None and path.endswith("/") and "/storage/v1/" in path:
+            found = self.router.find(host, verb, path[:-1])
         if found is None:
             raise ApiError(404, "notFound", f"The requested URL {path} was not found on this server.")
         method, path_parameters = found
@@ -111,7 +121,7 @@ class Gateway:
             entry.body = loggable_body(request.content_type or "", request.get_data())
         implementation = route.implementation
         if implementation is None:
-            raise ApiError(501, "notImplemented", f"{route.method_id} is not implemented here.")
+            raise not_implemented(route.method_id)
         call = Call(
             cloud=self.cloud,
             method_id=route.method_id,
@@ -212,20 +222,34 @@ class Gateway:
         return self.cloud.settings.project_id
 
     def _error(self, error: ApiError, host: str, method: Method | None) -> Response:
+        if error.code == 304:
+            return Response(status=304)
         one_platform = method.one_platform if method else not host.startswith(("compute.", "storage.", "www."))
         content: Body = {"code": error.code, "message": error.message}
-        if one_platform:
-            content["status"] = error.status
-            if error.details:
-                content["details"] = error.details
-        else:
+        if not one_platform or (method and method.service in BOTH_ERRORS):
             item: Body = {"message": error.message, "domain": "global", "reason": error.reason}
             if error.location:
-                item |= {"location": error.location, "locationType": "parameter"}
+                item |= {"location": error.location, "locationType": error.location_type}
             content["errors"] = [item]
-            if error.details:
-                content |= {"status": error.status, "details": error.details}
+        if one_platform or error.details:
+            content["status"] = error.status
+        if error.details:
+            content["details"] = error.details
         return json_response({"error": content}, error.code)
+
+
+def _add_headers(response: Response, host: str) -> None:
+    """Add what Google's front end adds to every answer of an API."""
+    headers = FRONT_END | {"Server": "ESF", "Vary": "X-Origin, Referer, Origin,Accept-Encoding"}
+    if host.startswith("storage."):
+        headers = {
+            "Server": "UploadServer",
+            "Vary": "Origin, X-Origin",
+            "X-GUploader-UploadID": secrets.token_urlsafe(48),
+        }
+    for name, value in headers.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "private")
 
 
 def json_response(content: Body, status: int = 200) -> Response:

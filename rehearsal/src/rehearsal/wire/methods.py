@@ -16,7 +16,7 @@ from rehearsal.settings import Settings
 from rehearsal.wire.calls import REGISTRY
 from rehearsal.wire.request_log import Counts, RequestLog
 
-HEADINGS = ("implemented", "exercised", "clean", "violations", "501")
+HEADINGS = ("implemented", "exercised", "clean", "violations", "405")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def clean(self) -> bool:
-        """Whether it was called, and each time within Google's schema, both ways, and never answered with 501."""
+        """Whether it was called, and each time within Google's schema, both ways, and never answered with 405."""
         return self.exercised and not self.violations and not self.not_implemented
 
     def as_dict(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many requests there were for a method, how many outside Google's schema, and how many answered 501."""
+    """How many requests there were for a method, how many outside Google's schema, and how many answered 405."""
 
     requests: int = 0
     violations: int = 0
@@ -106,7 +106,7 @@ class RequestLog:
         """Return the counts of each method that was asked for; "" stands for requests that are for none of Google's."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT method, COUNT(*), SUM(violations != ''), SUM(status = 501) FROM requests GROUP BY method"
+                "SELECT method, COUNT(*), SUM(violations != ''), SUM(status = 405) FROM requests GROUP BY method"
             ).fetchall()
         return {method: Counts(*numbers) for method, *numbers in rows}
 

@@ -20,7 +20,7 @@ REGIONS: dict[str, tuple[str, ...]] = {
     "europe-west1": ("b", "c", "d"),
 }
 ZONES = tuple(f"{region}-{letter}" for region, letters in REGIONS.items() for letter in letters)
-CPU_PLATFORM = "Intel Broadwell"
+CPU_PLATFORM, NO_CPU_PLATFORM = "Intel Broadwell", "Unknown CPU Platform"
 # Google answers this for what has been there since before anybody looked.
 EPOCH = "1969-12-31T16:00:00.000-08:00"
 

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time as Compute writes it: RFC 3339 with milliseconds, in Pacific Standard Time."""
+"""Time as Compute writes it: RFC 3339 with milliseconds, in Pacific time by season."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
-
-# Google answers in Pacific time. The offset is fixed here, no time-zone database is needed; any offset is valid.
-PACIFIC = timezone(timedelta(hours=-8))
 
 
 def now() -> float:
@@ -17,8 +14,20 @@ def now() -> float:
 
 def timestamp(seconds: float | None = None) -> str:
     """Return `2026-11-23T01:23:45.678-08:00` for a time in seconds since the epoch (default: now)."""
-    moment = datetime.fromtimestamp(now() if seconds is None else seconds, PACIFIC)
-    return moment.isoformat(timespec="milliseconds")
+    moment = now() if seconds is None else seconds
+    return datetime.fromtimestamp(moment, pacific(moment)).isoformat(timespec="milliseconds")
+
+
+def pacific(seconds: float) -> timezone:
+    """Return -07:00 from the second Sunday of March to the first of November, else -08:00; no time-zone database is needed."""
+    year = datetime.fromtimestamp(seconds, timezone.utc).year
+    summer, winter = _sunday(year, 3, 8, 10), _sunday(year, 11, 1, 9)
+    return timezone(timedelta(hours=-7 if summer <= seconds < winter else -8))
+
+
+def _sunday(year: int, month: int, earliest: int, hour: int) -> float:
+    day = datetime(year, month, earliest, hour, tzinfo=timezone.utc)
+    return (day + timedelta(days=6 - day.weekday())).timestamp()
 
 
 def parse(text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from rehearsal.services.compute import catalogue, clock, errors, fingerprints, images, links, operations
+from rehearsal.services.compute import catalogue, clock, errors, fingerprints, images, links, operations, records
 from rehearsal.services.compute.kinds import StoredKind
 from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.mutations import mutation
@@ -13,7 +13,6 @@ from rehearsal.wire.calls import Call
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
-    from rehearsal.services.compute import records
 
 
 class Record(TypedDict):
@@ -39,6 +38,7 @@ def new_boot_disk(
         "sourceImageId": fingerprints.stable_id(image.path),
         "type": links.link(f"{scope}/diskTypes/{disk_type}"),
         "licenses": [image.license],
+        "licenseCodes": image.license_codes,
         "guestOsFeatures": images.OS_FEATURES,
         "architecture": "X86_64",
         "lastAttachTimestamp": clock.timestamp(),
@@ -47,6 +47,15 @@ def new_boot_disk(
         "enableConfidentialCompute": False,
     }
     return disk | ({"labels": labels} if labels else {})
+
+
+def _show_size(cloud: Cloud, vm: str, disk: Resource) -> None:
+    found = records.INSTANCES.records.get(cloud.store, vm)
+    if found is not None:
+        for attached in found["resource"]["disks"]:
+            if attached["source"] == disk["selfLink"]:
+                attached["diskSizeGb"] = disk["sizeGb"]
+        records.save(cloud, found)
 
 
 def detach_all(cloud: Cloud, record: records.Record) -> bool:
@@ -66,6 +75,23 @@ def detach_all(cloud: Cloud, record: records.Record) -> bool:
             disk["resource"]["lastDetachTimestamp"] = clock.timestamp()
             DISKS.put(cloud, project, zone, name, disk)
     return kept
+
+
+@mutation("compute.disks.resize", "compute.disks.resize")
+def resize(call: Call) -> Resource:
+    """Make a disk larger; the guest's file system is this machine's, and has no size."""
+    zone, wanted = catalogue.zone_of(call), int(call.body.get("sizeGb") or 0)
+    with call.cloud.store.lock:
+        record = DISKS.load(call, zone)
+        disk = record["resource"]
+        if not int(disk["sizeGb"]) <= wanted <= 65536:
+            text = f"Disk size must be between {disk['sizeGb']} GB, which it has, and 65536 GB."
+            raise errors.invalid("sizeGb", wanted, text)
+        disk["sizeGb"] = str(wanted)
+        DISKS.put(call.cloud, call.project, zone, disk["name"], record)
+        for user in disk.get("users", []):
+            _show_size(call.cloud, f"{call.project}/{zone}/{links.last(user)}", disk)
+        return operations.done(call.cloud, DISKS.target(call.project, zone, disk), "resizeDisk", call.principal)
 
 
 @mutation("compute.disks.delete", "compute.disks.delete")

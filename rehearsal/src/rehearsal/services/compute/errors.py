@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rehearsal.errors import ApiError
+from rehearsal.errors import ApiError, not_implemented
 
 NAME_PATTERN = "(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?)"
 
@@ -50,6 +50,4 @@ def condition_not_met(text: str) -> ApiError:
     return ApiError(412, "conditionNotMet", text)
 
 
-def not_rehearsed(what: str) -> ApiError:
-    """501 for what Google can do and this rehearsal cannot: never an answer that only looks like success."""
-    return ApiError(501, "notImplemented", f"The rehearsal cloud cannot do this: {what}")
+not_rehearsed = not_implemented

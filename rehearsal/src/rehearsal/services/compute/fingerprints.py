@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fingerprints and ids.
 
-A fingerprint is base64 of exactly eight bytes: clients decode and re-encode it, and any other length or padding comes
+A fingerprint is URL-safe base64 of exactly eight bytes: clients decode and re-encode it, and any other length or padding comes
 back changed. So fingerprints are compared as bytes, never as text.
 """
 
@@ -23,7 +23,7 @@ def of(value: Any) -> str:
     if not value:
         return EMPTY
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    return base64.b64encode(hashlib.sha256(canonical).digest()[:8]).decode()
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()[:8]).decode()
 
 
 def same(supplied: str | None, current: str) -> bool:
@@ -34,7 +34,7 @@ def same(supplied: str | None, current: str) -> bool:
         decoded = base64.b64decode(supplied.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         return False
-    return decoded == base64.b64decode(current)
+    return decoded == base64.urlsafe_b64decode(current)
 
 
 def stable_id(path: str) -> str:

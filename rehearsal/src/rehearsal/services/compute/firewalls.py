@@ -179,17 +179,14 @@ def delete(call: Call) -> Resource:
     with call.cloud.store.lock:
         rule = _existing(call)
         FIREWALLS.delete(call.cloud, call.project, "", rule["name"])
-        return _begun(call, rule, "delete")
+        return _done(call, rule, "delete")
 
 
 def _write(call: Call, name: str, body: Resource, operation_type: str) -> Resource:
     rule = _resource(call.project, name, body)
     FIREWALLS.put(call.cloud, call.project, "", name, rule)
-    return _begun(call, rule, operation_type)
+    return _done(call, rule, operation_type)
 
 
-def _begun(call: Call, rule: Resource, operation_type: str) -> Resource:
-    """Return an operation that still runs, as Google's do, for what has been done."""
-    target = FIREWALLS.target(call.project, "", rule)
-    operation = operations.create(call.cloud, target, operation_type, call.principal)
-    return operations.run(call.cloud, operation, lambda progress: None)
+def _done(call: Call, rule: Resource, operation_type: str) -> Resource:
+    return operations.done(call.cloud, FIREWALLS.target(call.project, "", rule), operation_type, call.principal)

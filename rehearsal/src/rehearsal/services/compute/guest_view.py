@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rehearsal.machine.metadata.view import MetadataView
-from rehearsal.services.compute import links, projects, records, validation
+from rehearsal.services.compute import links, projects, records
 from rehearsal.services.compute.networks import RANGES
 from rehearsal.services.compute.records import Record, Ref
 from rehearsal.store import Documents
@@ -102,17 +102,9 @@ def describe(cloud: Cloud, record: Record) -> dict[str, Any]:
     }
 
 
-def effective(cloud: Cloud, record: Record, key: str) -> str:
-    """Return a metadata value: the instance's own, else the project's, else an empty string."""
-    own = validation.metadata_value(record["resource"]["metadata"].get("items"), key)
-    if own is None:
-        own = validation.metadata_value(projects.common_items(cloud, record["project"]), key)
-    return own or ""
-
-
 def attributes_enabled(cloud: Cloud, record: Record) -> bool:
     """Whether `enable-guest-attributes` is TRUE, in any case."""
-    return effective(cloud, record, "enable-guest-attributes").strip().upper() == "TRUE"
+    return records.effective(cloud, record, "enable-guest-attributes").strip().upper() == "TRUE"
 
 
 def _check_enabled(cloud: Cloud, ref: Ref) -> None:

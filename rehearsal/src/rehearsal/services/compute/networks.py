@@ -27,7 +27,7 @@ def _networks(call: Call, _place: str) -> list[Resource]:
             "description": "Default network for the project",
             "autoCreateSubnetworks": True,
             "subnetworks": [links.link(SUBNETWORKS.path(call.project, region, DEFAULT)) for region in RANGES],
-            "routingConfig": {"routingMode": "REGIONAL"},
+            "routingConfig": {"routingMode": "REGIONAL", "bgpBestPathSelectionMode": "LEGACY"},
             "networkFirewallPolicyEnforcementOrder": "AFTER_CLASSIC_FIREWALL",
             "mtu": 1460,
             "selfLinkWithId": links.link(NETWORKS.path(call.project, "", fingerprints.stable_id(path))),
@@ -48,6 +48,9 @@ def _subnetworks(call: Call, region: str) -> list[Resource]:
             "privateIpv6GoogleAccess": "DISABLE_GOOGLE_ACCESS",
             "purpose": "PRIVATE",
             "stackType": "IPV4_ONLY",
+            "allowSubnetCidrRoutesOverlap": False,
+            "enableFlowLogs": False,
+            "logConfig": {"enable": False},
         }
     ]
 

@@ -2,7 +2,7 @@
 """The life of an operation: PENDING, RUNNING, DONE.
 
 Every step is written to the store before anyone can see its effect, so a control plane that dies leaves operations that
-the next one can end honestly. Work runs in one background thread an operation; what is instantaneous ends at once.
+the next one can end honestly. Work runs in one background thread an operation.
 """
 
 from __future__ import annotations
@@ -115,9 +115,11 @@ def run(cloud: Cloud, operation: Document, work: Work) -> Document:
 
 
 def done(cloud: Cloud, target: Target, operation_type: str, user: str) -> Document:
-    """Store and return an operation that has already happened."""
+    """Store an operation for what has happened; it still runs in the answer, as Google's do, and ends at once."""
     operation = create(cloud, target, operation_type, user)
-    return _finish(cloud, operation["name"], None)
+    running = _change(cloud, operation["name"], {"status": "RUNNING", "startTime": operation["insertTime"]})
+    run(cloud, operation, lambda progress: None)
+    return running
 
 
 def _execute(cloud: Cloud, name: str, work: Work) -> None:

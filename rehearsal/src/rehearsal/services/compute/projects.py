@@ -61,6 +61,7 @@ def get(call: Call) -> dict[str, Any]:
         "xpnProjectStatus": "UNSPECIFIED_XPN_PROJECT_STATUS",
         "defaultNetworkTier": "PREMIUM",
         "vmDnsSetting": "ZONAL_ONLY",
+        "cloudArmorTier": "CA_STANDARD",
     }
 
 
@@ -84,4 +85,5 @@ def set_common_instance_metadata(call: Call) -> dict[str, Any]:
     target = operations.Target(call.project, "global", path, fingerprints.stable_id(path))
     operation = operations.done(call.cloud, target, call.method_id, call.principal)
     call.cloud.metadata.changed()
-    return operation
+    metadata = {"clientOperationId": operation["name"]}
+    return operation | {"setCommonInstanceMetadataOperationMetadata": metadata}

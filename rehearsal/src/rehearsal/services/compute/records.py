@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from rehearsal.services.compute import catalogue, errors, operations
+from rehearsal.services.compute import catalogue, errors, operations, projects, validation
 from rehearsal.services.compute.kinds import StoredKind
 from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.operations import OperationError
@@ -43,7 +43,25 @@ class Record(TypedDict):
     deleting: NotRequired[str]
 
 
-INSTANCES: StoredKind[Record] = StoredKind("instances", "instance", "zone", lambda _, record: record["resource"])
+def effective(cloud: Cloud, record: Record, key: str) -> str:
+    """Return a metadata value: the instance's own, else the project's, else an empty string."""
+    own = validation.metadata_value(record["resource"]["metadata"].get("items"), key)
+    if own is None:
+        own = validation.metadata_value(projects.common_items(cloud, record["project"]), key)
+    return own or ""
+
+
+def _shown(cloud: Cloud, record: Record) -> Resource:
+    resource = record["resource"]
+    os_login = effective(cloud, record, "enable-oslogin").upper() == "TRUE"
+    told = {"enableOsloginMetadataValue": os_login, "vmDnsSettingMetadataValue": "ZonalOnly"}
+    resource["resourceStatus"]["effectiveInstanceMetadata"] = told
+    if resource["status"] != "RUNNING":
+        resource["cpuPlatform"] = catalogue.NO_CPU_PLATFORM
+    return resource
+
+
+INSTANCES: StoredKind[Record] = StoredKind("instances", "instance", "zone", _shown)
 INSTANCES.serve("compute.instances.get", "compute.instances.list", "compute.instances.aggregatedList")
 
 

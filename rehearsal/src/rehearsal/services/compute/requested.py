@@ -111,6 +111,7 @@ def attached(project: str, zone: str, disk: BootDisk) -> dict[str, Any]:
         "licenses": [disk.image.license],
         "interface": "SCSI",
         "guestOsFeatures": images.OS_FEATURES,
+        "shieldedInstanceInitialState": images.SECURE_BOOT,
         "diskSizeGb": str(disk.size_gb),
         "architecture": "X86_64",
     }
@@ -182,6 +183,7 @@ def resource(call: Call, ref: Ref, machine_type: str) -> dict[str, Any]:
         "startRestricted": False,
         "shieldedInstanceConfig": options.shielded(body.get("shieldedInstanceConfig")),
         "shieldedInstanceIntegrityPolicy": {"updateAutoLearnPolicy": True},
+        "satisfiesPzi": True,
         "resourceStatus": {},
     }
     resource |= {name: body[name] for name in _ECHOED if body.get(name) is not None}

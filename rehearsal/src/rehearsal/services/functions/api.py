@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from rehearsal.errors import ApiError
-from rehearsal.services.functions import deploy, operations, records, runtimes, uploads
+from rehearsal.services.functions import deploy, records, runtimes, uploads
 from rehearsal.services.functions.names import REGIONS, FunctionName, check_id, check_region, from_key, from_resource
 from rehearsal.services.functions.operations import Operation
 from rehearsal.services.iam import organisation
@@ -34,7 +34,7 @@ def _check_deployer(call: Call, wanted: dict[str, Any], name: FunctionName) -> N
     also=("iam.serviceAccounts.actAs",),
 )
 def create(call: Call) -> dict[str, Any]:
-    """Create a function; that the name is taken comes out of the operation, as Google documents it."""
+    """Create a function; 409 where the name is taken."""
     region = call.params["parent"].split("/")[3]
     check_region(region)
     function_id = call.params.get("functionId") or call.body.get("name", "").rpartition("/")[2]
@@ -44,10 +44,9 @@ def create(call: Call) -> dict[str, Any]:
     _check_deployer(call, wanted, name)
     store = call.cloud.store
     with store.lock:
-        operation = Operation(store, name, "create", deploy.STAGES)
         if records.FUNCTIONS.get(store, name.key) is not None:
-            operation.fail(operations.ALREADY_EXISTS, f"Resource '{name.resource}' already exists.")
-            return operation.as_resource()
+            raise ApiError(409, "alreadyExists", f"Resource '{name.resource}' already exists")
+        operation = Operation(store, name, "create", deploy.STAGES, call.body)
         begun = records.with_update_time({**wanted, "state": records.DEPLOYING})
         records.FUNCTIONS.put(store, name.key, {"resource": begun, "serving": None, "revisions": 0})
     call.cloud.background(deploy.deploy, call.cloud, name, wanted, operation)
@@ -65,14 +64,14 @@ def patch(call: Call) -> dict[str, Any]:
     store = call.cloud.store
     with store.lock:
         record = records.require(call.cloud, name)
-        _check_idle(name, record)
+        _check_idle(record)
         merged = records.apply_mask(record["resource"], call.body, call.params.get("updateMask", ""))
         source = merged.get("buildConfig", {}).get("source", {}).get("storageSource", {})
         if record["serving"] and source == record["resource"]["buildConfig"]["source"]["storageSource"]:
             merged["buildConfig"]["source"] = {"storageSource": _kept_source(call, name, record)}
         wanted = records.with_defaults(call, name, merged)
         _check_deployer(call, wanted, name)
-        operation = Operation(store, name, "update", deploy.STAGES)
+        operation = Operation(store, name, "update", deploy.STAGES, merged)
         record["resource"]["state"] = records.DEPLOYING
         records.FUNCTIONS.put(store, name.key, record)
     call.cloud.background(deploy.deploy, call.cloud, name, wanted, operation)
@@ -94,15 +93,9 @@ def _kept_source(call: Call, name: FunctionName, record: records.Record) -> dict
     return {"bucket": source["bucket"], "object": source["object"]}
 
 
-def _check_idle(name: FunctionName, record: records.Record) -> None:
+def _check_idle(record: records.Record) -> None:
     if record["resource"]["state"] in records.IN_PROGRESS:
-        raise ApiError(
-            409,
-            "aborted",
-            f"An operation on function {name.id} in region {name.region} in project {name.project} is already in "
-            "progress. Please try again later.",
-            status="ABORTED",
-        )
+        raise ApiError(409, "aborted", "unable to queue the operation", status="ABORTED")
 
 
 @method("cloudfunctions.projects.locations.functions.get", permission="cloudfunctions.functions.get")
@@ -133,7 +126,7 @@ def delete(call: Call) -> dict[str, Any]:
     store = call.cloud.store
     with store.lock:
         record = records.require(call.cloud, name)
-        _check_idle(name, record)
+        _check_idle(record)
         record["resource"]["state"] = records.DELETING
         records.FUNCTIONS.put(store, name.key, record)
         operation = Operation(store, name, "delete")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("rehearsal.services.functions")
 STAGES = ("BUILD", "SERVICE")
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+CONSONANTS, VOWELS = "bcdfghjklmnpqrstvwxz", "aeiouy"
 LOG_URL = "https://console.cloud.google.com/cloud-build/builds;region={region}/{build}?project={number}"
 DOCUMENTATION = "https://cloud.google.com/run/docs/troubleshooting#container-failed-to-start"
 
@@ -151,7 +151,7 @@ class _Log:
 
 def _revision(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], built: Built, count: int) -> Revision:
     service = wanted["serviceConfig"]
-    suffix = "".join(secrets.choice(LETTERS) for _ in range(3))
+    suffix = "".join(secrets.choice(letters) for letters in (CONSONANTS, VOWELS, CONSONANTS))
     revision = f"{name.id}-{count:05d}-{suffix}"
     # Ids are unique within a region only, container names must be everywhere.
     container = f"fn-{hashlib.sha256(name.key.encode()).hexdigest()[:6]}-{revision}"
@@ -199,12 +199,12 @@ def _finish(
         "object": f"{name.id}/function-source.zip",
         "generation": generation,
     }
-    config["source"] = {"storageSource": {key: stored[key] for key in ("bucket", "object")}}
+    config["source"] = {"storageSource": stored}
     config["sourceProvenance"] = {"resolvedStorageSource": stored}
     wanted["serviceConfig"]["revision"] = revision["name"]
     with cloud.store.lock:
         record = records.require(cloud, name)
-        wanted["createTime"] = record["resource"].get("createTime") or timestamp()
+        wanted["createTime"] = record["resource"].get("createTime") or records.nanoseconds()
         wanted["state"] = records.ACTIVE
         wanted.pop("stateMessages", None)
         record = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import http.client
 import secrets
-from typing import Any
 
 from werkzeug.wrappers import Response
 
@@ -51,16 +50,19 @@ def find(call: Call) -> tuple[FunctionName, records.Record, str] | None:
     older = call.host.endswith(".cloudfunctions.net")
     for key, record in records.FUNCTIONS.list(call.cloud.store):
         name = from_key(key)
-        address = name.url if older else name.uri(call.cloud.identity.project_number(name.project))
-        host, _, prefix = address.removeprefix("https://").partition("/")
-        if host != call.host:
-            continue
         if older:
-            if path != f"/{prefix}" and not path.startswith(f"/{prefix}/"):
+            host, _, prefix = name.url.removeprefix("https://").partition("/")
+            if host != call.host or (path != f"/{prefix}" and not path.startswith(f"/{prefix}/")):
                 continue
             path = path[len(prefix) + 1 :] or "/"
+        elif f"https://{call.host}" not in _addresses(call, name):
+            continue
         return name, record, path + (f"?{query}" if query else "")
     return None
+
+
+def _addresses(call: Call, name: FunctionName) -> tuple[str, ...]:
+    return name.addresses(call.cloud.identity.project_number(name.project))
 
 
 @raw_route(
@@ -105,7 +107,7 @@ def _refusal(call: Call, name: FunctionName, record: records.Record) -> Response
         claims = identity.verify_id_token(header.partition(" ")[2].strip())
     except ApiError:
         claims = {}
-    if claims.get("aud") not in _audiences(record["resource"]):
+    if claims.get("aud") not in _audiences(call, name):
         challenge = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
         text = f"Your client does not have permission to the requested URL <code>{path}</code>."
         return _page(401, "Unauthorized", "Unauthorized", text, WWW_Authenticate=challenge)
@@ -116,8 +118,8 @@ def _refusal(call: Call, name: FunctionName, record: records.Record) -> Response
     return None
 
 
-def _audiences(resource: dict[str, Any]) -> set[str]:
-    addresses = {resource["serviceConfig"]["uri"], resource["url"]}
+def _audiences(call: Call, name: FunctionName) -> set[str]:
+    addresses = set(_addresses(call, name))
     return addresses | {f"{address}/" for address in addresses} | {GCLOUD_CLIENT_ID, ADC_CLIENT_ID}
 
 

@@ -6,6 +6,8 @@ Rules from the cloudfunctions.v2 discovery document and https://cloud.google.com
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -23,6 +25,11 @@ REGIONS = (
     "southamerica-west1", "us-central1", "us-east1", "us-east4", "us-east5", "us-south1", "us-west1", "us-west2",
     "us-west3", "us-west4",
 )  # fmt: skip
+# In the addresses of services; only these are known to us.
+REGION_CODES = {
+    "asia-east1": "de", "asia-northeast1": "an", "europe-west1": "ew", "us-central1": "uc", "us-east1": "ue",
+    "us-east4": "uk", "us-west1": "uw",
+}  # fmt: skip
 FUNCTION_ID = re.compile(r"[a-z]([a-z0-9-]{2,61}[a-z0-9])")
 MEMORY = re.compile(r"(\d+)(k|M|G|Ki|Mi|Gi)?")
 UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -55,14 +62,21 @@ class FunctionName:
         """Resource name of the Cloud Run service beneath, whose policy says who may call it."""
         return f"projects/{self.project}/locations/{self.region}/services/{self.id}"
 
-    def uri(self, project_number: str) -> str:
-        """Return the service's own address."""
-        return f"https://{self.id}-{project_number}.{self.region}.run.app"
+    @property
+    def uri(self) -> str:
+        """The service's own address; its middle is the same for all services of a project in a region."""
+        digest = hashlib.sha256(f"{self.project}/{self.region}".encode()).digest()
+        code = REGION_CODES.get(self.region, self.region.replace("-", "")[:2])
+        return f"https://{self.id[:49]}-{base64.b32encode(digest).decode().lower()[:10]}-{code}.a.run.app"
 
     @property
     def url(self) -> str:
         """The address in the style of the first generation."""
         return f"https://{self.region}-{self.project}.cloudfunctions.net/{self.id}"
+
+    def addresses(self, project_number: str) -> tuple[str, str, str]:
+        """Return all addresses that answer: the service's own, the one with the project's number, the older one."""
+        return self.uri, f"https://{self.id}-{project_number}.{self.region}.run.app", self.url
 
 
 def from_key(key: str) -> FunctionName:

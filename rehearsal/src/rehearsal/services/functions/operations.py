@@ -9,7 +9,7 @@ from typing import Any
 
 from rehearsal.errors import ApiError
 from rehearsal.services.functions.names import FunctionName
-from rehearsal.services.iam.accounts import timestamp
+from rehearsal.services.functions.records import nanoseconds
 from rehearsal.store import Documents, Store
 from rehearsal.wire.calls import Call, method
 
@@ -18,22 +18,30 @@ INTERRUPTED = "The deployment was interrupted: the rehearsal was stopped while i
 TYPE = "type.googleapis.com/google.cloud.functions.v2."
 EMPTY = "type.googleapis.com/google.protobuf.Empty"
 # google.rpc.Code
-INVALID_ARGUMENT, ALREADY_EXISTS, PERMISSION_DENIED, INTERNAL, UNAVAILABLE = 3, 6, 7, 13, 14
+INVALID_ARGUMENT, PERMISSION_DENIED, INTERNAL, UNAVAILABLE = 3, 7, 13, 14
 
 
 class Operation:
     """One operation. Every change is stored at once, so that whoever polls sees it."""
 
-    def __init__(self, store: Store, name: FunctionName, verb: str, stages: tuple[str, ...] = ()) -> None:
-        """Begin an operation; `verb` is create, update or delete."""
+    def __init__(
+        self,
+        store: Store,
+        name: FunctionName,
+        verb: str,
+        stages: tuple[str, ...] = (),
+        wanted: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin an operation; `verb` is create, update or delete, `wanted` the function that is to be."""
         self._store = store
         location = f"projects/{name.project}/locations/{name.region}"
-        self.name = f"{location}/operations/operation-{int(time.time() * 1000)}-{secrets.token_hex(8)}"
+        unique = f"{secrets.token_hex(7)[:13]}-{secrets.token_hex(4)}-{secrets.token_hex(4)}"
+        self.name = f"{location}/operations/operation-{int(time.time() * 1000)}-{unique}"
         self._document: dict[str, Any] = {
             "name": self.name,
             "metadata": {
                 "@type": TYPE + "OperationMetadata",
-                "createTime": timestamp(),
+                "createTime": nanoseconds(),
                 "target": name.resource,
                 "verb": verb,
                 "apiVersion": "v2",
@@ -43,10 +51,10 @@ class Operation:
             "done": False,
         }
         if stages:
-            self._document["metadata"]["stages"] = [
-                {"name": stage, "message": f"{stage.capitalize()} not started", "state": "NOT_STARTED"}
-                for stage in stages
-            ]
+            self._document["metadata"]["stages"] = [{"name": stage, "state": "NOT_STARTED"} for stage in stages]
+        if wanted:
+            kind = {"@type": TYPE + "Function"}
+            self._document["metadata"]["requestResource"] = kind | {"name": name.resource} | wanted
         self._put()
 
     def stage(self, name: str, state: str, message: str = "", **more: Any) -> None:
@@ -72,7 +80,7 @@ class Operation:
 
     def _end(self) -> None:
         self._document["done"] = True
-        self._document["metadata"]["endTime"] = timestamp()
+        self._document["metadata"]["endTime"] = nanoseconds()
         self._put()
 
     def _put(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from rehearsal.errors import ApiError
 from rehearsal.services.functions import names, runtimes
 from rehearsal.services.functions.names import FunctionName
 from rehearsal.services.functions.revisions import Revision
-from rehearsal.services.iam.accounts import timestamp
 from rehearsal.store import Documents
 from rehearsal.wire.calls import Call
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 ACTIVE, FAILED, DEPLOYING, DELETING = "ACTIVE", "FAILED", "DEPLOYING", "DELETING"
 IN_PROGRESS = (DEPLOYING, DELETING)
-OUTPUT_ONLY = ("name", "state", "stateMessages", "updateTime", "createTime", "url", "environment", "satisfiesPzs")
+OUTPUT_ONLY = (
+    "name",
+    "state",
+    "stateMessages",
+    "updateTime",
+    "createTime",
+    "url",
+    "environment",
+    "satisfiesPzs",
+    "satisfiesPzi",
+)
 LABEL_KEY, LABEL_VALUE = re.compile(r"[a-z][a-z0-9_-]{0,62}"), re.compile(r"[a-z0-9_-]{0,63}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # https://cloud.google.com/functions/docs/configuring/env-var#reserved
@@ -107,16 +117,16 @@ def with_defaults(call: Call, name: FunctionName, wanted: dict[str, Any]) -> dic
         raise bad_request("build_config.entry_point is required.")
     if not build.get("source", {}).get("storageSource", {}).get("bucket"):
         raise bad_request("build_config.source.storage_source is required; other sources are not supported here.")
+    build.setdefault("automaticUpdatePolicy", {})
     build.setdefault("dockerRegistry", "ARTIFACT_REGISTRY")
-    number = call.cloud.identity.project_number(name.project)
     repository = f"projects/{name.project}/locations/{name.region}/repositories/gcf-artifacts"
     build.setdefault("dockerRepository", repository)
     compute = call.cloud.identity.default_compute_account(name.project)
     build.setdefault("serviceAccount", f"projects/{name.project}/serviceAccounts/{compute}")
     resource["buildConfig"] = build
     resource["serviceConfig"] = _service_with_defaults(call, service, compute)
-    resource["serviceConfig"] |= {"service": name.service, "uri": name.uri(number)}
-    return resource | {"name": name.resource, "environment": "GEN_2", "url": name.url}
+    resource["serviceConfig"] |= {"service": name.service, "uri": name.uri}
+    return resource | {"name": name.resource, "environment": "GEN_2", "url": name.url, "satisfiesPzi": True}
 
 
 def _service_with_defaults(call: Call, service: dict[str, Any], default_account: str) -> dict[str, Any]:
@@ -142,6 +152,7 @@ def _service_with_defaults(call: Call, service: dict[str, Any], default_account:
     if cpu < 1 and service["maxInstanceRequestConcurrency"] > 1:
         raise bad_request("Total cpu < 1 is not supported with concurrency > 1.")
     _check_variables(service.get("environmentVariables", {}))
+    service["environmentVariables"] = {"LOG_EXECUTION_ID": "true"} | service.get("environmentVariables", {})
     email = service.get("serviceAccountEmail") or default_account
     if call.cloud.identity.accounts.find(email) is None:
         raise bad_request(f"Service account projects/-/serviceAccounts/{email} was not found.")
@@ -176,6 +187,11 @@ def mark_failed(record: Record, text: str) -> None:
     record["resource"]["stateMessages"] = [{"severity": severity, "type": "DeploymentFailure", "message": text}]
 
 
+def nanoseconds() -> str:
+    """Return the time as Cloud Functions writes it: RFC 3339 with nine digits."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+
+
 def with_update_time(resource: dict[str, Any]) -> dict[str, Any]:
     """Return the resource with its update time set to now."""
-    return resource | {"updateTime": timestamp()}
+    return resource | {"updateTime": nanoseconds()}

@@ -20,7 +20,7 @@ from rehearsal.errors import ApiError
 from rehearsal.services.functions.names import check_region, from_resource
 from rehearsal.services.functions.records import FUNCTIONS
 from rehearsal.services.iam import refusals
-from rehearsal.services.storage.server import BUCKETS
+from rehearsal.services.storage.server import BUCKETS, xml_error
 from rehearsal.store import Documents
 from rehearsal.wire.calls import PUBLIC, Call, method, raw_route
 
@@ -48,7 +48,6 @@ MEGABYTE = 10**6
 # https://cloud.google.com/functions/quotas: sources of 100 MB compressed, 500 MB unpacked.
 MAX_ARCHIVE_BYTES = 100 * MEGABYTE
 ZIP = "application/zip"
-DENIED = "<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
 
 
 class SourceError(Exception):
@@ -104,10 +103,6 @@ def _signed(number: str, bucket: str, name: str, permit: Upload) -> str:
     return f"https://storage.googleapis.com/{bucket}/{quote(name)}?{query}"
 
 
-def _refused(status: int, code: str, message: str) -> Response:
-    return Response(DENIED.format(code=code, message=message), status, content_type="application/xml; charset=UTF-8")
-
-
 def _signature_holds(call: Call, document: Upload | None) -> bool:
     if document is None:
         return False
@@ -129,10 +124,10 @@ def upload(call: Call) -> Response:
     document = UPLOADS.get(call.cloud.store, key)
     if document is None or not _signature_holds(call, document) or call.request.mimetype != ZIP:
         message = "The request signature we calculated does not match the signature you provided, or it has expired."
-        return _refused(403, "SignatureDoesNotMatch", message)
+        return xml_error(403, "SignatureDoesNotMatch", message)
     data = call.request.get_data()
     if len(data) > MAX_ARCHIVE_BYTES:
-        return _refused(400, "EntityTooLarge", f"The archive has {len(data)} bytes; {MAX_ARCHIVE_BYTES} are allowed.")
+        return xml_error(400, "EntityTooLarge", f"The archive has {len(data)} bytes; {MAX_ARCHIVE_BYTES} are allowed.")
     document["digest"], document["generation"] = _keep(call.cloud, data), str(time.time_ns() // 1000)
     UPLOADS.put(call.cloud.store, key, document)
     return Response(status=200, headers={"x-goog-generation": document["generation"]})
@@ -165,7 +160,7 @@ def download(call: Call) -> Response:
     key = f"{call.match['bucket']}/{unquote(call.match['object'])}"
     document = DOWNLOADS.get(call.cloud.store, key)
     if document is None or not _signature_holds(call, document):
-        return _refused(403, "SignatureDoesNotMatch", "The URL's signature does not match, or it has expired.")
+        return xml_error(403, "SignatureDoesNotMatch", "The URL's signature does not match, or it has expired.")
     return Response(archive(call.cloud, document["digest"]).read_bytes(), content_type=ZIP)
 
 

@@ -86,7 +86,7 @@ class Accounts:
     def add_project(self, project: str, number: str, name: str) -> None:
         """Create the project unless it exists."""
         if self._store.get(PROJECTS, project) is None:
-            created = Project(projectId=project, projectNumber=number, name=name, createTime=timestamp())
+            created = Project(projectId=project, projectNumber=number, name=name, createTime=f"{timestamp()[:-1]}.000Z")
             self._store.put(PROJECTS, project, created)
 
     def project(self, name: str) -> Project | None:
@@ -162,7 +162,7 @@ class Accounts:
         with self._store.lock:
             account = self._store.get(ACCOUNTS, email)
             if account is None:
-                raise ApiError(404, "notFound", f"Unknown service account: {email}")
+                raise ApiError(404, "notFound", "Unknown service account")
             account |= changes
             self._store.put(ACCOUNTS, email, account)
             return cast(Account, account)

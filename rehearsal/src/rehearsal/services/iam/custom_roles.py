@@ -59,7 +59,12 @@ class CustomRoles:
         """Store a role under a new etag, and return it as the API shows it."""
         role = role | {"etag": base64.b64encode(secrets.token_bytes(8)).decode()}
         self._store.put(KIND, name, role)
-        return {"name": name} | role
+        return self.shown(name, role)
+
+    @staticmethod
+    def shown(name: str, role: Role) -> Role:
+        """Return a role as the API shows it: ALPHA is the stage of number 0, which is left out."""
+        return {"name": name} | {key: value for key, value in role.items() if (key, value) != ("stage", "ALPHA")}
 
     def of_project(self, project: str) -> list[tuple[str, Role]]:
         """Return (name, role) of the project's custom roles, deleted ones included."""

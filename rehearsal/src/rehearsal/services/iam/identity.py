@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 from werkzeug.wrappers import Request
 
-from rehearsal.errors import ApiError, Body
+from rehearsal.errors import ApiError, Body, not_implemented
 from rehearsal.services.iam import conditions, keys, organisation, refusals, roles, sign_in, usage
 from rehearsal.services.iam.accounts import Accounts, Project, agent_emails
 from rehearsal.services.iam.custom_roles import ROLE_NAME, CustomRoles
@@ -133,7 +133,7 @@ class Identity:
         """Write a new key file for the account, readable by its owner only; the public half stays in the store."""
         account = self.accounts.find(email)
         if account is None:
-            raise ApiError(404, "notFound", f"Unknown service account: {email}")
+            raise ApiError(404, "notFound", "Unknown service account")
         _, pair = self.accounts.new_key(account)
         document = keys.key_file(pair, project=account["projectId"], email=email, unique_id=account["uniqueId"])
         keys.write_key_file(document, path)
@@ -335,7 +335,7 @@ def _check_condition(role: str, condition: dict[str, Any]) -> None:
     try:
         conditions.check(condition.get("expression", ""))
     except conditions.ConditionError as error:
-        raise ApiError(501, "notImplemented", f"This condition is not evaluated here: {error}.") from error
+        raise not_implemented(f"evaluating this condition: {error}") from error
 
 
 def _host(request: Request) -> str:

@@ -148,7 +148,9 @@ def denied(principal: str, permission: str, project: str, resource: str) -> ApiE
             f"Permission '{permission}' denied on resource (or it may not exist)."
         )
         return ApiError(403 if principal else 401, "forbidden" if principal else "required", message)
-    host = {"resourcemanager": "cloudresourcemanager"}.get(service, service) + ".googleapis.com"
+    if service == "resourcemanager":
+        return ApiError(403, "forbidden", "The caller does not have permission")
+    host = f"{service}.googleapis.com"
     if target.startswith("serviceAccounts/"):
         target = f"projects/{project}/{target}"
     message = f"Permission '{permission}' denied on resource '//{host}/{target}' (or it may not exist)."

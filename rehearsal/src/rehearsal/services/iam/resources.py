@@ -33,7 +33,7 @@ def account_named(call: Call, name: str, permission: str) -> Account:
     if account is None and identity.accounts.is_new(parts[3]):
         raise refusals.denied(call.principal, permission, project, resource)
     if account is None:
-        raise ApiError(404, "notFound", f"Unknown service account: {parts[3]}")
+        raise ApiError(404, "notFound", "Unknown service account")
     return account
 
 

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""iam.v1: the custom roles of a project."""
+"""iam.v1: the custom roles of a project, and the predefined ones."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rehearsal.errors import ApiError
+from rehearsal.services.iam import roles
 from rehearsal.services.iam.custom_roles import ROLE_ID, STAGES, Role
 from rehearsal.services.iam.known_permissions import ORGANISATION_ONLY, check_permissions, known_permissions
 from rehearsal.services.iam.policies import decoded
 from rehearsal.services.iam.resources import project_of
-from rehearsal.wire.calls import Call, CheckedInside, method
+from rehearsal.wire.calls import SIGNED_IN, Call, CheckedInside, method
 
 R = "iam.projects.roles."
 PROJECTS = "//cloudresourcemanager.googleapis.com/projects/"
@@ -79,16 +80,16 @@ def create(call: Call) -> dict[str, Any]:
 def get(call: Call) -> dict[str, Any]:
     """Describe a custom role; a deleted one is shown with `deleted`."""
     name, role = _named(call, "iam.roles.get")
-    return {"name": name} | role
+    return call.cloud.identity.custom_roles.shown(name, role)
 
 
 @method("iam.projects.roles.list", permission=CheckedInside("iam.roles.list"))
 def list_roles(call: Call) -> dict[str, Any]:
     """List the project's custom roles, on one page; permissions only in the view FULL."""
-    project = _project(call, call.params["parent"] + "/", "iam.roles.list")
+    project, custom = _project(call, call.params["parent"] + "/", "iam.roles.list"), call.cloud.identity.custom_roles
     shown = [
-        {"name": name} | {key: value for key, value in role.items() if _full(call) or key != "includedPermissions"}
-        for name, role in call.cloud.identity.custom_roles.of_project(project)
+        custom.shown(name, {key: value for key, value in role.items() if _full(call) or key != "includedPermissions"})
+        for name, role in custom.of_project(project)
         if not role.get("deleted") or str(call.params.get("showDeleted", "")).lower() == "true"
     ]
     return {"roles": shown} if shown else {}
@@ -133,6 +134,30 @@ def undelete(call: Call) -> dict[str, Any]:
     if not role.get("deleted"):
         raise ApiError(400, "failedPrecondition", f"The role {name} is not deleted.", status="FAILED_PRECONDITION")
     return call.cloud.identity.custom_roles.put(name, {key: value for key, value in role.items() if key != "deleted"})
+
+
+def _predefined(name: str, full: bool) -> dict[str, Any]:
+    row = roles.table()[name]
+    told: dict[str, Any] = {key: row[key] for key in ("title", "description") if key in row}
+    described = {"name": name, "stage": "GA", "etag": "AA==", **told}
+    if not full:
+        return described
+    held = sorted(permission for permission in known_permissions() if roles.grants(name, permission))
+    return described | {"includedPermissions": held}
+
+
+@method("iam.roles.get", permission=SIGNED_IN)
+def get_predefined(call: Call) -> dict[str, Any]:
+    """Describe a predefined role, with those of its permissions that exist here."""
+    if not roles.exists(call.params["name"]):
+        raise ApiError(404, "notFound", f"The role named {call.params['name']} was not found.")
+    return _predefined(call.params["name"], True)
+
+
+@method("iam.roles.list", permission=SIGNED_IN)
+def list_predefined(call: Call) -> dict[str, Any]:
+    """List the predefined roles of the table, on one page."""
+    return {"roles": [_predefined(name, _full(call)) for name in sorted(roles.table())]}
 
 
 @method("iam.permissions.queryTestablePermissions", permission=CheckedInside("resourcemanager.projects.get"))

@@ -6,6 +6,9 @@ Both versions share method ids; they differ in how a service is written.
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import uuid
 from typing import Any
 
@@ -49,7 +52,10 @@ def _uid(name: FunctionName) -> str:
 
 
 def _labels(resource: dict[str, Any]) -> dict[str, str]:
-    return {**resource.get("labels", {}), "goog-managed-by": "cloudfunctions"}
+    own = {"goog-managed-by": "cloudfunctions", "goog-cloudfunctions-runtime": resource["buildConfig"]["runtime"]}
+    _, _, _, region, _, function = resource["name"].split("/")
+    drz = {"goog-drz-cloudfunctions-id": function, "goog-drz-cloudfunctions-location": region}
+    return {**resource.get("labels", {}), **own, **drz}
 
 
 def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
@@ -57,7 +63,10 @@ def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
     resource = record["resource"]
     number = call.cloud.identity.project_number(name.project)
     service = resource["serviceConfig"]
-    ready = {"status": "True", "lastTransitionTime": resource["updateTime"]}
+    made, changed = (resource[name][:-4] + "Z" for name in ("createTime", "updateTime"))  # with microseconds
+    ready = {"status": "True", "lastTransitionTime": changed}
+    agent = f"service-{number}@gcf-admin-robot.iam.gserviceaccount.com"
+    addresses = name.addresses(number)
     return {
         "apiVersion": "serving.knative.dev/v1",
         "kind": "Service",
@@ -66,20 +75,25 @@ def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
             "namespace": number,
             "selfLink": f"/apis/serving.knative.dev/v1/namespaces/{number}/services/{name.id}",
             "uid": _uid(name),
+            "resourceVersion": base64.b64encode(changed.encode()).decode(),
             "generation": record["revisions"],
-            "creationTimestamp": resource["createTime"],
+            "creationTimestamp": made,
             "labels": {**_labels(resource), "cloud.googleapis.com/location": name.region},
-            "annotations": {"run.googleapis.com/ingress": "all"},
+            "annotations": {
+                "serving.knative.dev/creator": agent,
+                "serving.knative.dev/lastModifier": agent,
+                "run.googleapis.com/client-name": "cloudfunctions",
+                "run.googleapis.com/custom-audiences": json.dumps([name.url]),
+                "run.googleapis.com/ingress": "all",
+                "run.googleapis.com/ingress-status": "all",
+                "run.googleapis.com/operation-id": _uid(name),
+                "run.googleapis.com/urls": json.dumps([addresses[1], addresses[2], addresses[0]]),
+            },
         },
         "spec": {
             "template": {
-                "metadata": {"name": revision["name"]},
-                "spec": {
-                    "containerConcurrency": service["maxInstanceRequestConcurrency"],
-                    "timeoutSeconds": service["timeoutSeconds"],
-                    "serviceAccountName": service["serviceAccountEmail"],
-                    "containers": _containers(name, service),
-                },
+                "metadata": {"name": revision["name"], "annotations": _revision_annotations(service)},
+                "spec": _revision_spec(name, resource),
             },
             "traffic": [{"percent": 100, "latestRevision": True}],
         },
@@ -92,6 +106,24 @@ def _knative(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
             "url": service["uri"],
             "address": {"url": service["uri"]},
         },
+    }
+
+
+def _revision_annotations(service: dict[str, Any]) -> dict[str, str]:
+    return {
+        "run.googleapis.com/client-name": "cloudfunctions",
+        "autoscaling.knative.dev/maxScale": str(service["maxInstanceCount"]),
+    }
+
+
+def _revision_spec(name: FunctionName, resource: dict[str, Any]) -> dict[str, Any]:
+    service = resource["serviceConfig"]
+    probe = {"timeoutSeconds": 240, "periodSeconds": 240, "failureThreshold": 1, "tcpSocket": {"port": PORT}}
+    return {
+        "containerConcurrency": service["maxInstanceRequestConcurrency"],
+        "timeoutSeconds": service["timeoutSeconds"],
+        "serviceAccountName": service["serviceAccountEmail"],
+        "containers": [one | {"startupProbe": probe} for one in _containers(name, resource)],
     }
 
 
@@ -118,7 +150,7 @@ def _service(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
             "timeout": f"{service['timeoutSeconds']}s",
             "serviceAccount": service["serviceAccountEmail"],
             "maxInstanceRequestConcurrency": service["maxInstanceRequestConcurrency"],
-            "containers": _containers(name, service),
+            "containers": _containers(name, resource),
         },
         "traffic": [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100}],
         "observedGeneration": str(record["revisions"]),
@@ -130,7 +162,7 @@ def _service(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
         "latestReadyRevision": revision_name,
         "latestCreatedRevision": revision_name,
         "uri": service["uri"],
-        "urls": [service["uri"]],
+        "urls": list(name.addresses(call.cloud.identity.project_number(name.project))),
         "reconciling": False,
     }
 
@@ -140,10 +172,13 @@ def _image(name: FunctionName) -> str:
     return f"{repository}/{name.project.replace('-', '--')}__{name.region.replace('-', '--')}__{name.id}:version_1"
 
 
-def _containers(name: FunctionName, service: dict[str, Any]) -> list[dict[str, Any]]:
-    variables = sorted(service.get("environmentVariables", {}).items())
+def _containers(name: FunctionName, resource: dict[str, Any]) -> list[dict[str, Any]]:
+    service = resource["serviceConfig"]
+    target = {"FUNCTION_TARGET": resource["buildConfig"]["entryPoint"]}
+    variables = sorted((target | service["environmentVariables"]).items())
     return [
         {
+            "name": "worker",
             "image": _image(name),
             "ports": [{"name": "http1", "containerPort": PORT}],
             "env": [{"name": key, "value": value} for key, value in variables],
@@ -174,19 +209,80 @@ def list_services(call: Call) -> dict[str, Any]:
     found = [_written(call, name, running) for name, running in _running(call, project) if region in ("-", name.region)]
     if api_version(call) == "v2":
         return {"services": found} if found else {}
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": found}
+    return _listed("ServiceList", found)
 
 
 @method("run.namespaces.services.get", permission=CheckedInside("run.services.get"))
 def get_in_namespace(call: Call) -> dict[str, Any]:
     """Return a service by project alone: the first region that has one of that name."""
-    _, namespace, _, service = call.params["name"].split("/")
-    project = call.cloud.identity.require_project(namespace)["projectId"]
-    call.cloud.identity.authorize(call.principal, "run.services.get", project)
-    for name, running in _running(call, project):
+    service = call.params["name"].rpartition("/")[2]
+    for name, running in _in_namespace(call, "run.services.get"):
         if name.id == service:
             return _knative(call, name, running)
-    raise ApiError(404, "notFound", f"Resource '{service}' of kind 'SERVICE' in project '{project}' does not exist.")
+    raise ApiError(404, "notFound", f"Resource '{service}' of kind 'SERVICE' does not exist.")
+
+
+def _in_namespace(call: Call, permission: str) -> list[tuple[FunctionName, Running]]:
+    """Return the services of a project, or of the region whose host is asked, or the one that a label selects."""
+    project = call.cloud.identity.require_project((call.params.get("parent") or call.params["name"]).split("/")[1])
+    call.cloud.identity.authorize(call.principal, permission, project["projectId"])
+    region = call.host.removesuffix("run.googleapis.com").rstrip("-")
+    selected = re.search(r"serving\.knative\.dev/service\s*=\s*([a-z0-9-]+)", call.params.get("labelSelector", ""))
+    chosen = selected[1] if selected else ""
+    found = _running(call, project["projectId"])
+    return [(n, r) for n, r in found if region in ("", n.region) and chosen in ("", n.id)]
+
+
+def _listed(kind: str, items: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"apiVersion": "serving.knative.dev/v1", "kind": kind, "metadata": {}, "items": items}
+
+
+@method("run.namespaces.services.list", permission=CheckedInside("run.services.list"))
+def list_in_namespace(call: Call) -> dict[str, Any]:
+    """Return the services of a project, in the way of Knative, which gcloud uses."""
+    return _listed("ServiceList", [_knative(call, *found) for found in _in_namespace(call, "run.services.list")])
+
+
+def _revision(call: Call, name: FunctionName, running: Running) -> dict[str, Any]:
+    record, revision = running
+    number, resource = call.cloud.identity.project_number(name.project), record["resource"]
+    labels = {"serving.knative.dev/service": name.id, "serving.knative.dev/configuration": name.id}
+    ready = {"status": "True", "lastTransitionTime": revision["created"]}
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "metadata": {
+            "name": revision["name"],
+            "namespace": number,
+            "selfLink": f"/apis/serving.knative.dev/v1/namespaces/{number}/revisions/{revision['name']}",
+            "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, revision["name"])),
+            "generation": 1,
+            "creationTimestamp": revision["created"],
+            "labels": {**_labels(resource), **labels, "cloud.googleapis.com/location": name.region},
+            "annotations": _revision_annotations(resource["serviceConfig"]),
+        },
+        "spec": _revision_spec(name, resource),
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [{"type": kind, **ready} for kind in ("Ready", "Active", "ContainerHealthy")],
+        },
+    }
+
+
+@method("run.namespaces.revisions.list", permission=CheckedInside("run.revisions.list"))
+def list_revisions(call: Call) -> dict[str, Any]:
+    """Return the revisions that serve: those before them are gone here."""
+    return _listed("RevisionList", [_revision(call, *found) for found in _in_namespace(call, "run.revisions.list")])
+
+
+@method("run.namespaces.revisions.get", permission=CheckedInside("run.revisions.get"))
+def get_revision(call: Call) -> dict[str, Any]:
+    """Return a revision that serves."""
+    wanted = call.params["name"].rpartition("/")[2]
+    for name, running in _in_namespace(call, "run.revisions.get"):
+        if running[1]["name"] == wanted:
+            return _revision(call, name, running)
+    raise ApiError(404, "notFound", f"Revision '{wanted}' does not exist.")
 
 
 @method("run.projects.locations.services.getIamPolicy", permission=CheckedInside("run.services.getIamPolicy"))

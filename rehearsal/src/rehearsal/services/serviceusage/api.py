@@ -18,6 +18,30 @@ S = "serviceusage.services."
 TYPE = "type.googleapis.com/google.api.serviceusage.v1."
 OPERATIONS = "serviceusage.operations"
 BATCH_LIMIT = 20
+# What a service says of itself, as far as all say the same.
+CONFIG: dict[str, Any] = {
+    "documentation": {"summary": "An API of Google Cloud."},
+    "quota": {},
+    "authentication": {},
+    "usage": {"requirements": ["serviceusage.googleapis.com/tos/cloud"]},
+    "monitoredResources": [
+        {
+            "type": "serviceusage.googleapis.com/ConsumedResource",
+            "displayName": "Consumed resource",
+            "description": "What is consumed.",
+            "labels": [{"key": "serviceusage.googleapis.com/service"}],
+            "launchStage": "ALPHA",
+        }
+    ],
+    "monitoring": {
+        "consumerDestinations": [
+            {
+                "monitoredResource": "serviceusage.googleapis.com/ConsumedResource",
+                "metrics": ["serviceusage.googleapis.com/quota/used"],
+            }
+        ]
+    },
+}
 # So that clients have to wait for it, as they have to on Google.
 TAKES_SECONDS = 0.2
 
@@ -28,7 +52,7 @@ def _answer(call: Call, project: Project, service: str) -> dict[str, Any]:
     enabled = services.is_enabled(project["projectId"], service)
     return {
         "name": f"{parent}/services/{service}",
-        "config": {"name": service, "title": services.title(service)},
+        "config": {"name": service, "title": services.title(service), **CONFIG, "endpoints": [{"name": service}]},
         "state": "ENABLED" if enabled else "DISABLED",
         "parent": parent,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from werkzeug.wrappers import Response
@@ -67,7 +67,6 @@ def insert_bucket(call: Call) -> Body:
                 409, "conflict", "Your previous request to create the named bucket succeeded and you already own it."
             )
         resource = _new_bucket(call.cloud, call.project, name, location, body)
-        _write_int64(resource)
         BUCKETS.put(call.cloud.store, name, {"project": call.project, "resource": resource})
         bindings = [
             {"role": role, "members": [f"{kind}:{call.project}" for kind in kinds]}
@@ -80,9 +79,9 @@ def insert_bucket(call: Call) -> Body:
 
 def _new_bucket(cloud: Cloud, project: str, name: str, location: str, body: Body) -> Body:
     now = timestamp()
-    uniform = body.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled", False)
     retention = str(body.get("softDeletePolicy", {}).get("retentionDurationSeconds", WEEK_SECONDS))
-    return {
+    multi = location in MULTI_REGIONS
+    resource = {
         **body,
         "kind": "storage#bucket",
         "id": name,
@@ -93,17 +92,37 @@ def _new_bucket(cloud: Cloud, project: str, name: str, location: str, body: Body
         "metageneration": "1",
         "etag": etag(1),
         "location": location,
-        "locationType": "multi-region" if location in MULTI_REGIONS else "region",
+        "locationType": "multi-region" if multi else "region",
+        "satisfiesPZI": True,
         "storageClass": body.get("storageClass", "STANDARD"),
         "timeCreated": now,
         "updated": now,
         "softDeletePolicy": {"retentionDurationSeconds": retention, "effectiveTime": now},
-        "iamConfiguration": {
-            "bucketPolicyOnly": {"enabled": uniform},
-            "uniformBucketLevelAccess": {"enabled": uniform},
-            "publicAccessPrevention": body.get("iamConfiguration", {}).get("publicAccessPrevention", "inherited"),
-        },
-    }
+    } | ({"rpo": "DEFAULT"} if multi else {})
+    _complete(resource, set(body) | {"iamConfiguration"}, now)
+    return resource
+
+
+def _complete(resource: Body, changed: set[str], now: str) -> None:
+    """Add what Google adds to the members that were written."""
+    _write_int64(resource)
+    if "iamConfiguration" in changed:
+        access = resource.setdefault("iamConfiguration", {})
+        before = access.get("uniformBucketLevelAccess", {})
+        uniform: Body = {"enabled": before.get("enabled", False)}
+        if uniform["enabled"]:
+            lock = datetime.fromisoformat(now) + timedelta(days=90)
+            uniform["lockedTime"] = before.get("lockedTime") or lock.isoformat(timespec="milliseconds").replace(
+                "+00:00", "Z"
+            )
+        access |= {"bucketPolicyOnly": uniform, "uniformBucketLevelAccess": dict(uniform)}
+        access.setdefault("publicAccessPrevention", "inherited")
+    for name in ("softDeletePolicy", "retentionPolicy"):
+        if name in changed and resource.get(name):
+            resource[name]["effectiveTime"] = now
+    if "autoclass" in changed and resource.get("autoclass", {}).get("enabled"):
+        resource["autoclass"] |= {"toggleTime": now, "terminalStorageClassUpdateTime": now}
+        resource["autoclass"].setdefault("terminalStorageClass", "NEARLINE")
 
 
 @method("storage.buckets.get", permission="storage.buckets.get", resource=bucket_resource)
@@ -132,11 +151,9 @@ def patch_bucket(call: Call) -> Body:
         resource = known["resource"]
         check_preconditions(call.params, "Metageneration", int(resource["metageneration"]))
         _merge(resource, call.body)
-        _write_int64(resource)
         resource["metageneration"] = str(int(resource["metageneration"]) + 1)
         resource["etag"], resource["updated"] = etag(int(resource["metageneration"])), timestamp()
-        if "softDeletePolicy" in call.body:
-            resource["softDeletePolicy"]["effectiveTime"] = resource["updated"]
+        _complete(resource, set(call.body), resource["updated"])
         BUCKETS.put(call.cloud.store, call.params["bucket"], known)
     return resource
 
@@ -198,6 +215,13 @@ def get_storage_layout(call: Call) -> Body:
     resource = known_bucket(call)["resource"]
     layout = {name: resource[name] for name in ("location", "locationType")}
     return {"kind": "storage#storageLayout", "bucket": call.params["bucket"], **layout}
+
+
+@method("storage.managedFolders.list", permission="storage.managedFolders.list", resource=bucket_resource)
+def list_managed_folders(call: Call) -> Body:
+    """Return no folder: gcloud asks before it deletes what lies below a prefix."""
+    known_bucket(call)
+    return {"kind": "storage#managedFolders"}
 
 
 def _write_int64(resource: Body) -> None:

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from werkzeug.wrappers import Response
 
-from rehearsal.errors import ApiError, Body
+from rehearsal.errors import ApiError, Body, not_implemented
 from rehearsal.services.iam.identity import Caller
-from rehearsal.services.storage.object_metadata import remember_change, with_google_generation
+from rehearsal.services.storage.object_metadata import as_google_writes, remember_change, remember_components
 from rehearsal.services.storage.server import (
     BUCKETS,
     HOST,
@@ -20,6 +20,7 @@ from rehearsal.services.storage.server import (
     bucket_lock,
     bucket_resource,
     check_preconditions,
+    condition_not_met,
     known_bucket,
 )
 from rehearsal.store import Documents
@@ -45,6 +46,16 @@ def object_resource(call: Call) -> str:
     return f"{bucket_resource(call)}/objects/{call.params['object']}"
 
 
+def _is_odd(name: str) -> bool:
+    return not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/"))
+
+
+def _check_name(name: str) -> None:
+    """Raise ApiError 405 for names that the storage server, which keeps objects as files, would take for others."""
+    if _is_odd(name):
+        raise not_implemented(f"an object with an empty segment in its name, or `.` or `..`: {name}")
+
+
 def upload_resource(call: Call) -> str:
     """Return the resource that an upload is to become."""
     return f"{bucket_resource(call)}/objects/{call.params.get('name') or _named_in_body(call)}"
@@ -55,8 +66,7 @@ def upload_resource(call: Call) -> str:
 )
 def get_object(call: Call) -> Response:
     """Return an object's metadata, or with alt=media its bytes."""
-    known_bucket(call)
-    return _read(call, call.params["bucket"], call.params["object"])
+    return read(call, call.params["bucket"], call.params["object"])
 
 
 @raw_route(
@@ -70,7 +80,7 @@ def download_object(call: Call) -> Response:
     """Return an object's bytes."""
     bucket, name = _raw_object(call, "storage.objects.get")
     call.params = _query(call)
-    return _read(call, bucket, name)
+    return read(call, bucket, name)
 
 
 @method("storage.objects.list", permission="storage.objects.list", resource=bucket_resource)
@@ -93,8 +103,9 @@ def insert_object(call: Call) -> Response:
     name = call.params.get("name") or _named_in_body(call)
     if not name:
         raise ApiError(400, "required", "Required parameter: name")
+    _check_name(name)
     with bucket_lock(call, bucket):
-        _check_conditions(call, bucket, name, call.params, overwriting=True)
+        check_conditions(call, bucket, name, call.params, overwriting=True)
         response = _forward(call)
     if _query(call).get("uploadType") == "resumable" and response.status_code == 200:
         session = dict(parse_qsl(response.headers["Location"].partition("?")[2]))["upload_id"]
@@ -121,14 +132,14 @@ def continue_upload(call: Call) -> Response:
     with bucket_lock(call, session["bucket"]):
         if not call.request.headers.get("Content-Range", "").startswith("bytes */"):
             call.caller = Caller(session["principal"], None)
-            _check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
+            check_conditions(call, session["bucket"], session["object"], session["conditions"], overwriting=True)
         return _forward(call)
 
 
 @method("storage.objects.delete", permission="storage.objects.delete", resource=object_resource)
 def delete_object(call: Call) -> Response:
     """Delete an object."""
-    return _change(call, call.params["bucket"], call.params["object"])
+    return change(call, call.params["bucket"], call.params["object"])
 
 
 @method(
@@ -138,15 +149,16 @@ def patch_object(call: Call) -> Response:
     """Change an object's metadata: the generation stays, and the metageneration counts on."""
     bucket, name = call.params["bucket"], call.params["object"]
     with bucket_lock(call, bucket):
-        before = _check_conditions(call, bucket, name, call.params)
-        changed = _change(call, bucket, name)
+        before = check_conditions(call, bucket, name, call.params)
+        changed = change(call, bucket, name)
         if before is None or changed.status_code != 200:
             return changed
         remember_change(call.cloud.store, before, _described(call, bucket, name) or before)
-        return Response(json.dumps(_found(call, bucket, name)), mimetype="application/json")
+        return _resource(_found(call, bucket, name) or before)
 
 
 def _destination(call: Call) -> str:
+    _check_name(call.params["destinationObject"])
     return f"buckets/{call.params['destinationBucket']}/objects/{call.params['destinationObject']}"
 
 
@@ -166,7 +178,7 @@ def rewrite_object(call: Call) -> Response:
     project = source["project"] if source else call.project
     resource = f"buckets/{call.params['sourceBucket']}/objects/{call.params['sourceObject']}"
     call.cloud.identity.authorize(call.principal, "storage.objects.get", project, resource)
-    return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
+    return change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
 
 
 @method(
@@ -176,28 +188,70 @@ def rewrite_object(call: Call) -> Response:
     resource=_destination,
 )
 def compose_object(call: Call) -> Response:
-    """Concatenate objects into one."""
-    return _change(call, call.params["destinationBucket"], call.params["destinationObject"], overwriting=True)
-
-
-def _read(call: Call, bucket: str, name: str) -> Response:
+    """Concatenate objects into one, which then has no MD5."""
+    bucket, name = call.params["destinationBucket"], call.params["destinationObject"]
     with bucket_lock(call, bucket):
-        current = _check_conditions(call, bucket, name, call.params)
+        sources = [_found(call, bucket, source["name"]) for source in call.body.get("sourceObjects", [])]
+        response = change(call, bucket, name, overwriting=True)
+        made = _described(call, bucket, name) if response.status_code == 200 else None
+        if made is None:
+            return response
+        remember_components(call.cloud.store, made, sum((one or {}).get("componentCount", 1) for one in sources))
+        return _resource(_found(call, bucket, name) or made)
+
+
+def read(call: Call, bucket: str, name: str) -> Response:
+    """Return an object's metadata, or its bytes where the call asks for these."""
+    media = call.params.get("alt") == "media" or _query(call).get("alt") == "media" or "/download/" in call.target
+    try:
+        return _found_or_refused(call, bucket, name, media)
+    except ApiError as error:
+        if media and error.code == 404:  # errors of a download are plain sentences
+            return Response(error.message, 404, content_type="text/html; charset=UTF-8")
+        raise
+
+
+def _found_or_refused(call: Call, bucket: str, name: str, media: bool) -> Response:
+    known_bucket(call, bucket)
+    with bucket_lock(call, bucket):
+        current = check_conditions(call, bucket, name, call.params)
         if current is None:
             # Who may not list a bucket does not learn which objects it has.
             call.cloud.identity.authorize(call.principal, "storage.objects.list", call.project, f"buckets/{bucket}")
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
         _check_generation(call, current)
+        tags = call.request.if_match, call.request.if_none_match
+        if tags[0] and current["etag"] not in tags[0]:
+            raise condition_not_met("If-Match")
+        if tags[1] and current["etag"] in tags[1]:
+            raise condition_not_met("If-None-Match", reading=True)
         response = _forward(call)
-        if "X-Goog-Generation" in response.headers:
-            response.headers["X-Goog-Generation"] = current["generation"]
+        if media and response.status_code < 300:
+            response.headers["ETag"] = current["etag"]
+            told = ("generation", "metageneration", "storageClass", "size", "contentEncoding")
+            names = (
+                "generation",
+                "metageneration",
+                "storage-class",
+                "stored-content-length",
+                "stored-content-encoding",
+            )
+            for member, header in zip(told, names, strict=True):
+                response.headers[f"X-Goog-{header}"] = current.get(member, "identity")
         return response
 
 
-def _change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
+def _resource(resource: Body) -> Response:
+    return Response(
+        json.dumps(resource), content_type="application/json; charset=UTF-8", headers={"ETag": resource["etag"]}
+    )
+
+
+def change(call: Call, bucket: str, name: str, *, overwriting: bool = False) -> Response:
+    """Send a change of an object on, once its preconditions hold."""
     known_bucket(call, bucket)
     with bucket_lock(call, bucket):
-        current = _check_conditions(call, bucket, name, call.params, overwriting=overwriting)
+        current = check_conditions(call, bucket, name, call.params, overwriting=overwriting)
         if current is None and not overwriting:
             raise ApiError(404, "notFound", f"No such object: {bucket}/{name}")
         if current is not None:
@@ -212,7 +266,7 @@ def _check_generation(call: Call, current: Body) -> None:
         raise ApiError(404, "notFound", f"No such object: {current['bucket']}/{current['name']}#{wanted}")
 
 
-def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overwriting: bool = False) -> Body | None:
+def check_conditions(call: Call, bucket: str, name: str, params: Body, *, overwriting: bool = False) -> Body | None:
     """Return the object as it is now; raise 412 (304 for a read) where a precondition does not hold."""
     current = _found(call, bucket, name)
     for kind in ("Generation", "Metageneration"):
@@ -230,7 +284,7 @@ def _check_conditions(call: Call, bucket: str, name: str, params: Body, *, overw
 def _found(call: Call, bucket: str, name: str) -> Body | None:
     """Return an object's resource, or None."""
     described = _described(call, bucket, name)
-    return with_google_generation(call.cloud.store, described) if described else None
+    return as_google_writes(call.cloud.store, described) if described else None
 
 
 # The storage server
@@ -239,7 +293,8 @@ def _found(call: Call, bucket: str, name: str) -> Body | None:
 def _described(call: Call, bucket: str, name: str) -> Body | None:
     answer = ask_server(call.cloud, "GET", f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}")
     found: Body | None = json.loads(answer.get_data()) if answer.status_code == 200 else None
-    return found
+    # A file may be found by another name than the object's.
+    return None if _is_odd(name) else found
 
 
 def _forward(call: Call) -> Response:
@@ -256,7 +311,15 @@ def _forward(call: Call) -> Response:
         name: value
         for name, value in call.request.headers.items()
         if name.lower()
-        in ("content-type", "content-range", "range", "x-upload-content-type", "x-goog-hash", "x-goog-upload-protocol")
+        in (
+            "accept-encoding",
+            "content-type",
+            "content-range",
+            "range",
+            "x-upload-content-type",
+            "x-goog-hash",
+            "x-goog-upload-protocol",
+        )
     }
     target = path + ("?" + urlencode(kept) if kept else "")
     response = ask_server(call.cloud, call.request.method, target, call.request.get_data(), headers)
@@ -267,8 +330,12 @@ def _forward(call: Call) -> Response:
     if response.mimetype == "application/json" and "alt=media" not in query:
         content = json.loads(response.get_data() or b"{}")
         for item in [content, *content.get("items", []), content.get("resource", {})]:
-            with_google_generation(call.cloud.store, item)
+            as_google_writes(call.cloud.store, item)
+        if content.get("kind") == "storage#rewriteResponse" and content.get("done"):
+            content.pop("rewriteToken", None)
         response.set_data(json.dumps(content).encode())
+        if content.get("etag"):
+            response.headers["ETag"] = content["etag"]
     return response
 
 

@@ -67,19 +67,39 @@ def known_bucket(call: Call, name: str = "") -> Bucket:
     return known
 
 
+def condition_not_met(header: str, *, reading: bool = False) -> ApiError:
+    """412, or 304 for a read; `header` is the one that stands for the kind of condition: If-Match or If-None-Match."""
+    text = "At least one of the pre-conditions you specified did not hold."
+    code = 304 if reading and header == "If-None-Match" else 412
+    return ApiError(code, "conditionNotMet", text, location=header, location_type="header")
+
+
 def check_preconditions(params: Body, kind: str, found: int, *, reading: bool = False) -> None:
     """Raise 412 (304 for a read) where a precondition on the `Generation` or `Metageneration` does not hold."""
-    text = "At least one of the pre-conditions you specified did not hold."
     wanted, unwanted = params.get(f"if{kind}Match"), params.get(f"if{kind}NotMatch")
     if wanted is not None and int(wanted) != found:
-        raise ApiError(412, "conditionNotMet", text)
+        raise condition_not_met("If-Match")
     if unwanted is not None and int(unwanted) == found:
-        raise ApiError(304 if reading else 412, "conditionNotMet", text)
+        raise condition_not_met("If-None-Match", reading=reading)
 
 
-def etag(number: int) -> str:
-    """Return a number as an etag."""
-    return base64.b64encode(number.to_bytes(8, "big")).decode()
+def xml_error(status: int, code: str, message: str) -> Response:
+    """Return an error of the XML API, which signed URLs lead to."""
+    text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return Response(text, status, content_type="application/xml; charset=UTF-8")
+
+
+def etag(metageneration: int, generation: int = 0) -> str:
+    """Return a bucket's or an object's etag: base64 of its numbers, as varints of a protocol buffer."""
+    fields = (generation, metageneration) if generation else (metageneration,)
+    encoded = bytearray()
+    for tag, number in zip((0x08, 0x10), fields, strict=False):
+        encoded.append(tag)
+        while number > 0x7F:
+            encoded.append(number & 0x7F | 0x80)
+            number >>= 7
+        encoded.append(number)
+    return base64.b64encode(encoded).decode()
 
 
 def timestamp() -> str:
