@@ -16,8 +16,8 @@ from .releases import Candidate, Release, ReleaseError
 
 TOLERANCE = 1e-5  # between two implementations of the same forest, on a probability
 # What a candidate may lose of the live release's accuracy: a margin that nobody would notice, and this many standard
-# deviations of what chance does on that number of rows. Twelve sponsors are twelve tests, so each needs to be surer.
-MARGIN, DEVIATIONS = 0.005, 1.96
+# deviations of what chance does on that number of rows (one-sided, 95 %). Twelve sponsors are twelve tests, so each needs to be surer.
+MARGIN, DEVIATIONS = 0.005, 1.645
 SPONSOR_MARGIN, SPONSOR_DEVIATIONS = 0.05, 3.5
 SMALLEST_HELD_OUT = 100  # rows; on fewer, even ten points could be chance
 FRAMEWORK_BYTES = (

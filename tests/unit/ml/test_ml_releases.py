@@ -83,7 +83,7 @@ def test_a_worse_candidate_is_refused_with_the_numbers_unless_forced(bucket: Buc
     publish(bucket, small("good", 0.88))
     before = objects(client)
     with pytest.raises(
-        RefusedError, match=r"86\.00% is 2\.00% below the 88\.00% of live release 1 on 10,000 rows .*; 1\.4"
+        RefusedError, match=r"86\.00% is 2\.00% below the 88\.00% of live release 1 on 10,000 rows .*; 1\.28% less"
     ):
         publish(bucket, small("worse", 0.86))
     assert objects(client) == before
