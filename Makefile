@@ -129,7 +129,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-roles prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-roles
 prove-roles: ## Every role again, with options that change what it does
@@ -171,6 +171,10 @@ bench-serving: setup ## Serving beside a no-op handler and the plain way: table 
 .PHONY: prove-training
 prove-training: setup ## A million rows in 1 GiB; three guests train three million under Dask, one is killed
 	@$(BIN)/pytest -v tests/prove/test_training.py
+
+.PHONY: prove-growing-data
+prove-growing-data: setup ## A year of growing data in thirty seeds: honest days pass the gate, days with 5 points less do not
+	@$(BIN)/pytest -v tests/prove/test_growing_data.py
 
 .PHONY: prove-broken-guards
 prove-broken-guards: setup ## Break every guard in a copy of the repository: the tests that watch it turn red

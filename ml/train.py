@@ -108,10 +108,10 @@ class Run:
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])
         trees, shares = self._grow(source, engine, checkpoints)
         from ml.core.gate import Limits
-        from ml.publish.candidates import live_manifest, make_candidate, publish_candidate, save
+        from ml.publish.candidates import comparer, first_look, make_candidate, publish_candidate, save
 
         forest = assemble(trees)
-        candidate, evaluation = make_candidate(forest, source, prediction.jobs, log)
+        candidate, evaluation = make_candidate(forest, source, log)
         candidate.facts.update(
             fingerprint=names,
             samples=source.rows,
@@ -120,12 +120,13 @@ class Run:
             engine=engine.title,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
-        live = live_manifest(bucket) if bucket is not None else None
-        candidate = self._with_report(candidate, (forest, shares, source, evaluation, live, prediction))
+        limits = Limits(arguments.accuracy_floor, arguments.function_memory)
+        compare = comparer(evaluation, source)
+        verdict = first_look(bucket, candidate, limits, compare) if bucket is not None else None
+        candidate = self._with_report(candidate, (forest, shares, source, evaluation, verdict, prediction))
         save(candidate, arguments.output, log)
         if bucket is not None:
-            limits = Limits(arguments.accuracy_floor, arguments.function_memory)
-            publish_candidate(bucket, candidate, source, limits, arguments.force, log)
+            publish_candidate(bucket, candidate, compare, limits, arguments.force, log)
         checkpoints.clear()
         shutil.rmtree(arguments.output / "data", ignore_errors=True)
         log(f"finished in {log.seconds:.1f} s, peak memory {memory_bytes() / 2**20:.0f} MiB")
@@ -148,7 +149,7 @@ class Run:
         from ml.forest.evaluation import importance, learning_curve
         from ml.report import run_report
 
-        forest, shares, source, evaluation, live, prediction = parts
+        forest, shares, source, evaluation, verdict, prediction = parts
         curve, importances = learning_curve(forest, shares, source), importance(forest)
         candidate.facts.update(
             libraries=libraries(),
@@ -159,7 +160,7 @@ class Run:
             },
         )
         page = run_report.succeeded(
-            candidate.facts, evaluation, curve, importances, live, candidate.files, list(self._log.tail)
+            candidate.facts, evaluation, curve, importances, verdict, candidate.files, list(self._log.tail)
         )
         return Candidate({**candidate.files, run_report.NAME: page}, candidate.facts)
 

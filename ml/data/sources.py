@@ -40,6 +40,10 @@ class Source(Protocol):
     def portable(self) -> bool:
         """Whether another machine can make the partitions itself, from a pickled copy of this object."""
 
+    @property
+    def split(self) -> str:
+        """The rule by which rows are held out, for the manifest."""
+
     def plan(self) -> list[Share]:
         """Return the partitions and the trees that each grows."""
 
@@ -57,6 +61,7 @@ class Synthetic:
     rows: int
     seed: int
     portable: bool = True
+    split: str = "drawn apart from the training rows"
 
     @property
     def title(self) -> str:

@@ -4,13 +4,18 @@
 Rows arrive in the order of the file, which may be sorted or periodic, so a stretch of it is no sample of the whole.
 They are shuffled chunk by chunk as they arrive; then any slice through all chunks is a fair sample, and that is what a
 partition is. Neither writing nor reading ever has more than a chunk and a partition in memory.
+
+Which rows are held out follows from their own content (see ``held_out``), so it is the same in every file that they
+are part of. The held-out rows of a chunk come first.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.features import ContextArrays, Features, encode_arrays
+from ml.core.features import COLUMNS, NUMBERS, ContextArrays, Features, encode_arrays
 from ml.data.partitions import Share, plan
 from ml.data.sources import Chunk
 from ml.data.synthetic import HELD_OUT_ROWS, HELD_OUT_SEED, Labels, stream
@@ -37,8 +42,44 @@ RECORD = np.dtype(
 Records = NDArray[np.void]
 
 CHUNK_ROWS = 65_536
-HELD_OUT_SHARE = 10  # one row in ten is kept back
+HELD_OUT_SHARE = 10  # one context in ten is kept back
+#: The rule by which rows are held out. Two releases with the same rule never trained on each other's held-out rows.
+SPLIT = f"SHA-256 of {', '.join((*NUMBERS, 'zone', 'event'))}, 1 in {HELD_OUT_SHARE}"
 _SHUFFLE_STREAM = 2
+
+
+@functools.cache
+def _column_keys() -> NDArray[np.uint64]:
+    """Return a random number for each column, which depends on the column's name only."""
+    digests = (hashlib.sha256(name.encode()).digest() for name in COLUMNS)
+    return np.array([int.from_bytes(digest[:8], "little") for digest in digests], dtype=np.uint64)
+
+
+def context_hash(features: Features) -> NDArray[np.uint64]:
+    """Return a hash of each row of ``features``, float32 (n, 15): the same for the same context, wherever it stands.
+
+    Zeros do not count and the order of the columns neither, so a zone or an event that is added later changes no hash.
+    """
+    total = np.zeros(len(features), dtype=np.uint64)
+    for column, key in enumerate(_column_keys()):
+        values = features[:, column] + np.float32(0)  # -0 becomes 0
+        total += np.where(values != 0, _mix(values.view(np.uint32).astype(np.uint64) + key), np.uint64(0))
+    return _mix(total)
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Spread each number over 64 bits (the finaliser of SplitMix64; Steele, Lea and Flood, OOPSLA 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def held_out(features: Features) -> NDArray[np.bool_]:
+    """Say for each row whether it is held out: a tenth of all contexts is, by their hash.
+
+    The sponsor does not count: a model that learned a context from one row must not be judged on another row of it.
+    """
+    return context_hash(features) < np.uint64(2**64 // HELD_OUT_SHARE)
 
 
 def write(folder: Path, identity: dict[str, str], batches: Iterable[Records], name: str) -> Spool:
@@ -48,14 +89,16 @@ def write(folder: Path, identity: dict[str, str], batches: Iterable[Records], na
     """
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    chunks: list[int] = []
+    chunks: list[tuple[int, int]] = []
     with (folder / "rows.bin").open("wb") as file:
         for chunk in _chunks(batches):
             rng = np.random.default_rng(stream(HELD_OUT_SEED, _SHUFFLE_STREAM, len(chunks)))
-            data = chunk[rng.permutation(len(chunk))].tobytes()
+            chunk = chunk[rng.permutation(len(chunk))]
+            held = held_out(_decode(chunk)[0])
+            data = np.concatenate([chunk[held], chunk[~held]]).tobytes()
             digest.update(data)
             file.write(data)
-            chunks.append(len(chunk))
+            chunks.append((len(chunk), int(held.sum())))
     state = {"identity": identity, "chunks": chunks, "sha256": digest.hexdigest(), "name": name}
     temporary = folder / "spool.json.new"
     temporary.write_text(json.dumps(state), encoding="utf-8")
@@ -75,7 +118,7 @@ def find(folder: Path, identity: dict[str, str]) -> Spool | None:
                 digest.update(block)
         if digest.hexdigest() != state["sha256"]:
             return None
-        return Spool(folder / "rows.bin", tuple(state["chunks"]), state["name"])
+        return Spool(folder / "rows.bin", tuple((length, held) for length, held in state["chunks"]), state["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -100,12 +143,13 @@ def _chunks(batches: Iterable[Records]) -> Iterator[Records]:
 
 @dataclass(frozen=True)
 class Spool:
-    """The source of the rows in ``path``; ``chunks`` are their lengths. The first tenth of each chunk is held out."""
+    """The source of the rows in ``path``; ``chunks`` are their lengths, and how many rows of each are held out."""
 
     path: Path
-    chunks: tuple[int, ...]
+    chunks: tuple[tuple[int, int], ...]
     name: str = "the data file"
     portable: bool = False
+    split: str = SPLIT
 
     @property
     def title(self) -> str:
@@ -115,7 +159,7 @@ class Spool:
     @property
     def rows(self) -> int:
         """Rows to train on."""
-        return sum(length - length // HELD_OUT_SHARE for length in self.chunks)
+        return sum(length - held for length, held in self.chunks)
 
     def plan(self) -> list[Share]:
         """Return the partitions and the trees that each grows."""
@@ -127,23 +171,20 @@ class Spool:
         return _decode(self._read(self._slices(share)))
 
     def held_out(self) -> Iterator[Chunk]:
-        """Read the rows that were kept back, 200,000 at most."""
-        left = HELD_OUT_ROWS
-        for start, length in zip(self._starts(), self.chunks, strict=True):
-            take = min(left, length // HELD_OUT_SHARE)
-            left -= take
-            if take:
+        """Read the rows that were kept back; if they are more than 200,000, about as many, from all of the file."""
+        total = sum(held for _, held in self.chunks)
+        for start, (_, held) in zip(self._starts(), self.chunks, strict=True):
+            if take := math.ceil(held * min(1, HELD_OUT_ROWS / max(1, total))):
                 yield Chunk(*_decode(self._read([(start, 0, take)])), ceiling=None)
 
     def _starts(self) -> list[int]:
-        return list(itertools.accumulate(self.chunks[:-1], initial=0))
+        return list(itertools.accumulate((length for length, _ in self.chunks[:-1]), initial=0))
 
     def _slices(self, share: Share) -> Iterator[tuple[int, int, int]]:
         """Yield (first row of the chunk, from, to) of the share in every chunk."""
-        for start, length in zip(self._starts(), self.chunks, strict=True):
-            kept = length // HELD_OUT_SHARE
-            usable = length - kept
-            yield start, kept + usable * share.index // share.of, kept + usable * (share.index + 1) // share.of
+        for start, (length, held) in zip(self._starts(), self.chunks, strict=True):
+            usable = length - held
+            yield start, held + usable * share.index // share.of, held + usable * (share.index + 1) // share.of
 
     def _read(self, slices: Iterable[tuple[int, int, int]]) -> Records:
         parts = []

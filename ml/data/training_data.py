@@ -29,9 +29,11 @@ def open_data(data: str, identity: Mapping[str, str], folder: Path, log: Log) ->
     finally:
         if data.startswith("gs://"):
             path.unlink(missing_ok=True)
-    if result.rows < SMALLEST_ROWS:
+    rows, held = (sum(numbers) for numbers in zip(*result.chunks, strict=True))
+    if result.rows < SMALLEST_ROWS or not held:
         raise DataError(
-            f"{data} has {sum(result.chunks)} rows; {SMALLEST_ROWS} to train on are the least, and a tenth is held out"
+            f"{data} has {rows:,} rows; {SMALLEST_ROWS} to train on are the least and one to measure on, and here are "
+            f"{result.rows:,} and {held:,}: a tenth of the different contexts is held out"
         )
     log(f"data: {result.title} read and checked")
     return result

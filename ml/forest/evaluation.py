@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.features import encode
-from ml.core.serving import Model
+from ml.core.features import COLUMNS, Features, encode
+from ml.core.gate import Comparison, Difference, wilson
+from ml.core.releases import Release, ReleaseError
+from ml.core.serving import Model, model_of
 from ml.core.sponsors import CLASSES
 from ml.data import synthetic
 from ml.data.partitions import Share
 from ml.data.sources import Source
+from ml.data.spool import context_hash
 from ml.forest.random_forest import probabilities
 
 if TYPE_CHECKING:
@@ -34,44 +36,100 @@ class Evaluation:
 
     metrics: dict[str, Any]
     # rows (actual, predicted), in the order of the model's classes
-    confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64))
+    confusion: NDArray[np.int64]
     # a bin of the confidence each: rows, sum of confidences, right answers
-    calibration: NDArray[np.float64] = field(default_factory=lambda: np.zeros((CALIBRATION_BINS, 3)))
+    calibration: NDArray[np.float64]
+    # of every row, in the order of the source: whether the answer was right, the actual class, the hash of the context
+    right: NDArray[np.bool_]
+    labels: NDArray[np.int8]
+    contexts: NDArray[np.uint64]
 
 
-def evaluate(model: Model, source: Source, jobs: int = 1) -> Evaluation:
-    """Measure ``model`` on the held-out rows of ``source``, with ``jobs`` threads.
+def evaluate(model: Model, source: Source) -> Evaluation:
+    """Measure ``model`` on the held-out rows of ``source``, a chunk at a time.
 
-    The metrics are ``accuracy`` and ``ceiling`` (0-1; the ceiling is None where the distribution is not known),
-    ``rows``, and ``held_out``, the digest of those rows.
+    The metrics are ``accuracy`` with its 95 % ``interval``, ``ceiling`` (0-1; the best possible accuracy, None where the
+    distribution is not known), ``rows``, and the different ``contexts`` among them.
     """
-    result = Evaluation({})
-    digest = hashlib.sha256()
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+    calibration = np.zeros((CALIBRATION_BINS, 3))
+    parts: list[tuple[NDArray[np.bool_], NDArray[np.int8], NDArray[np.uint64]]] = []
     best: float | None = 0.0
-    order = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in model.classes])
-    chunks = list(source.held_out())
-    with ThreadPoolExecutor(jobs) as pool:
-        answers = list(pool.map(model.probabilities, (chunk.features for chunk in chunks)))
-    for (features, labels, ceiling), chances in zip(chunks, answers, strict=True):
-        winners = order[chances.argmax(axis=1)]
+    for features, labels, ceiling in source.held_out():
+        chances = model.probabilities(features)
+        winners = chances.argmax(axis=1)
         right = winners == labels
-        known = winners >= 0  # a live release may know a sponsor that this catalogue does not
-        np.add.at(result.confusion, (labels[known], winners[known]), 1)
+        np.add.at(confusion, (labels, winners), 1)
         confidence = chances.max(axis=1).astype(np.float64)
         place = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
         for column, weights in enumerate((np.ones(len(labels)), confidence, right.astype(np.float64))):
-            result.calibration[:, column] += np.bincount(place, weights, minlength=CALIBRATION_BINS)
+            calibration[:, column] += np.bincount(place, weights, minlength=CALIBRATION_BINS)
         best = None if best is None or ceiling is None else best + ceiling * len(labels)
-        digest.update(features.tobytes())
-        digest.update(labels.astype("<i8").tobytes())
-    rows = int(result.calibration[:, 0].sum())
-    result.metrics = {
-        "accuracy": round(float(result.calibration[:, 2].sum()) / rows, 6),
+        parts.append((right, labels.astype(np.int8), context_hash(features)))
+    rights, shown, contexts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    rows, hits = len(rights), int(rights.sum())
+    metrics = {
+        "accuracy": round(hits / rows, 6),
+        "interval": [round(bound, 6) for bound in wilson(hits, rows)],
         "ceiling": None if best is None else round(best / rows, 6),
         "rows": rows,
-        "held_out": digest.hexdigest(),
+        "contexts": len(np.unique(contexts)),
     }
-    return result
+    return Evaluation(metrics, confusion, calibration, rights, shown, contexts)
+
+
+def compare(live: Release, candidate: Evaluation, source: Source) -> Comparison:
+    """Ask a live release about the held-out rows that ``candidate`` was measured on, and compare row by row.
+
+    Only rows on which one of the two is wrong tell them apart (McNemar 1947). Rows of one context get the same answers,
+    so they count as one observation (Obuchowski, Statistics in Medicine 17, 1998): the variance of "lost minus gained"
+    is the sum of its squares over the contexts. Raises ReleaseError if the release cannot be asked.
+    """
+    model, columns = _asked(live)
+    order = np.array([CLASSES.index(name) if name in CLASSES else -1 for name in model.classes])
+    answers = [order[model.probabilities(columns(chunk.features)).argmax(axis=1)] for chunk in source.held_out()]
+    theirs = np.concatenate(answers) == candidate.labels
+    lost = theirs.astype(np.float64) - candidate.right  # 1 lost, -1 gained, 0 no difference
+    _, context = np.unique(candidate.contexts, return_inverse=True)
+
+    def difference(rows: NDArray[np.bool_]) -> Difference:
+        count = int(rows.sum())
+        clusters = np.bincount(context[rows], weights=lost[rows])
+        words = (
+            f"on the same {count:,} rows ({int((lost[rows] > 0).sum()):,} lost, {int((lost[rows] < 0).sum()):,} gained)"
+        )
+        deviation = float(np.sqrt((clusters**2).sum())) / count
+        return Difference(float(theirs[rows].mean()), float(candidate.right[rows].mean()), deviation, words)
+
+    shown = np.bincount(candidate.labels, minlength=len(CLASSES))
+    return Comparison(
+        difference(np.ones(len(theirs), dtype=np.bool_)),
+        {name: difference(candidate.labels == index) for index, name in enumerate(CLASSES) if shown[index]},
+    )
+
+
+def _asked(live: Release) -> tuple[Model, Callable[[Features], Features]]:
+    """Return the model of a release, and what brings features into its columns: those it does not know are left out."""
+    columns = live.manifest.get("columns")
+    if columns == list(COLUMNS):
+        return model_of(live), lambda features: features
+    if not isinstance(columns, list) or not isinstance(live.manifest.get("classes"), list):
+        raise ReleaseError("its manifest names no columns or no classes")
+
+    def taken(features: Features) -> Features:
+        result = np.zeros((len(features), len(columns)), dtype=np.float32)
+        for place, name in enumerate(columns):
+            if name in COLUMNS:
+                result[:, place] = features[:, COLUMNS.index(name)]
+        return result
+
+    return Model(live.files["model.onnx"], live.manifest["classes"]), taken
+
+
+def unseen(forest: RandomForestClassifier) -> list[str]:
+    """Return the sponsors that no row to train on showed: the forest never answers them."""
+    seen = np.sum([tree.tree_.value[0, 0, : len(CLASSES)] for tree in forest.estimators_], axis=0)
+    return [name for name, weight in zip(CLASSES, seen, strict=True) if not weight]
 
 
 def learning_curve(forest: RandomForestClassifier, shares: list[Share], source: Source) -> list[tuple[int, int, float]]:

@@ -11,12 +11,12 @@ import joblib
 
 from ml.arguments import TrainingError
 from ml.core.features import COLUMNS
-from ml.core.gate import Limits
-from ml.core.releases import SCHEMA, Candidate, ReleaseError, canonical_json, read_manifest, read_pointer, sha256
-from ml.core.serving import Model, model_of
+from ml.core.gate import Compare, Comparison, Limits, Verdict, judge
+from ml.core.releases import SCHEMA, Candidate, Release, ReleaseError, canonical_json, load_release, sha256
+from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
 from ml.data.sources import Source
-from ml.forest.evaluation import Evaluation, evaluate, golden_rows
+from ml.forest.evaluation import Evaluation, compare, evaluate, golden_rows, unseen
 from ml.forest.memory_budget import return_freed_memory
 from ml.forest.onnx_export import to_onnx
 from ml.progress import Log
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ml.bucket import Bucket
 
 
-def make_candidate(forest: RandomForestClassifier, source: Source, jobs: int, log: Log) -> tuple[Candidate, Evaluation]:
+def make_candidate(forest: RandomForestClassifier, source: Source, log: Log) -> tuple[Candidate, Evaluation]:
     """Convert the forest, prove that both forms agree, and measure the form that will serve on the held-out rows.
 
     Returns the candidate with its model files and what is known of it so far.
@@ -46,17 +46,26 @@ def make_candidate(forest: RandomForestClassifier, source: Source, jobs: int, lo
     except ReleaseError as error:
         raise TrainingError(f"the exported model is wrong, nothing was published: {error}") from error
     return_freed_memory()  # onnxruntime's, which parsed the model and made its own form of it
-    evaluation = evaluate(model, source, jobs)
+    evaluation = evaluate(model, source)
     metrics = evaluation.metrics
     best = ""
     if metrics["ceiling"] is not None:
         short = 100 * (metrics["ceiling"] - metrics["accuracy"])
         best = f"; the best possible is {metrics['ceiling']:.2%}, {short:.2f} points more"
-    log(f"accuracy {metrics['accuracy']:.2%} on {metrics['rows']:,} held-out rows{best}")
+    low, high = metrics["interval"]
+    repeated = metrics["rows"] - metrics["contexts"]
+    log(
+        f"accuracy {metrics['accuracy']:.2%} ({low:.2%} to {high:.2%} with 95 % confidence) on {metrics['rows']:,} held-out "
+        f"rows{f', {repeated:,} of them repeated' * bool(repeated)}{best}"
+    )
+    if missing := unseen(forest):
+        log(f"no row to train on shows {', '.join(missing)}: the model never answers so")
     facts = {
         "columns": list(COLUMNS),
         "classes": list(CLASSES),
         "metrics": metrics,
+        "split": source.split,
+        "unseen": missing,
         "golden": golden,
         "forest": {
             "trees": len(forest.estimators_),
@@ -94,18 +103,32 @@ def save(candidate: Candidate, output: Path, log: Log) -> None:
     log(f"files saved to {output}: {sizes}, manifest.json")
 
 
-def live_manifest(bucket: Bucket) -> dict[str, Any] | None:
-    """Return the manifest of the live release, or None if there is none that can be read."""
+def comparer(evaluation: Evaluation, source: Source) -> Compare:
+    """Return what compares a live release with the candidate; each release is asked once."""
+    known: dict[str, Comparison] = {}
+
+    def compared(live: Release) -> Comparison:
+        if live.digest not in known:
+            known[live.digest] = compare(live, evaluation, source)
+            return_freed_memory()  # the live model's
+        return known[live.digest]
+
+    return compared
+
+
+def first_look(bucket: Bucket, candidate: Candidate, limits: Limits, compare: Compare) -> Verdict:
+    """Say what the gate will say, for the report; publishing asks it again."""
     from ml.bucket import BucketError
 
     try:
-        return read_manifest(bucket.read, read_pointer(bucket.read).manifest)
+        live = load_release(bucket.read)
     except (ReleaseError, BucketError):
-        return None  # publishing says what is wrong with it
+        live = None  # publishing says what is wrong with it
+    return judge(candidate, live, limits, compare)
 
 
 def publish_candidate(
-    bucket: Bucket, candidate: Candidate, source: Source, limits: Limits, force: bool, log: Log
+    bucket: Bucket, candidate: Candidate, compare: Compare, limits: Limits, force: bool, log: Log
 ) -> None:
     """Make the candidate the live release of the bucket."""
     from ml.bucket import BucketError
@@ -117,7 +140,7 @@ def publish_candidate(
             candidate,
             force=force,
             limits=limits,
-            measure=lambda live: float(evaluate(model_of(live), source).metrics["accuracy"]),
+            compare=compare,
             report=log,
         )
     except RefusedError as refusal:

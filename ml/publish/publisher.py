@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml.bucket import Bucket, BucketError, ConflictError, crc32c
-from ml.core.gate import Limits, Proof, memory_refusals, quality_refusals
+from ml.core.gate import Compare, Limits, Proof, judge, memory_refusals
 from ml.core.releases import (
     HISTORY,
     POINTER,
@@ -88,14 +88,14 @@ def publish(
     *,
     force: bool = False,
     limits: Limits = Limits(),  # noqa: B008 - immutable
-    measure: Callable[[Release], float] | None = None,
+    compare: Compare | None = None,
     prove: Prove = prove_in_children,
     report: Callable[[str], None] = lambda message: None,
 ) -> Outcome:
     """Publish ``candidate`` and return what happened.
 
-    ``measure`` returns the accuracy of a live release on the candidate's held-out rows; it is asked only if the live
-    release was measured on other rows. ``prove`` loads the bytes that the bucket returned and measures their memory.
+    ``compare`` asks the live release about the candidate's held-out rows. ``prove`` loads the bytes that the bucket
+    returned and measures their memory.
     ``force`` promotes a candidate that the gate refuses, and records that.
 
     Raises RefusedError (gate), InconclusiveError (unknown outcome), ReleaseError (the live release is damaged, or the
@@ -110,7 +110,8 @@ def publish(
         if live is not None and _same(live, candidate):
             _write_mirrors(bucket, candidate, live.digest, report)
             return Outcome(False, live.version, live.digest)
-        refusals = quality_refusals(candidate, live, limits, measure)
+        verdict = judge(candidate, live, limits, compare)
+        refusals = verdict.refusals
         _refuse(refusals, force)
         if not digest:
             entries = _upload(bucket, candidate, write_id, report)
@@ -124,7 +125,7 @@ def publish(
             manifest=digest,
             write_id=write_id,
             updated=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
-            reason="; ".join(refusals) if refusals else "passed the quality gate",
+            reason="; ".join(refusals or ["passed the quality gate", *verdict.notes]),
             fingerprint=candidate.fingerprint,
             previous=current.manifest if current else None,
             forced=bool(refusals),
@@ -142,7 +143,9 @@ def publish(
 
 def _refuse(refusals: list[str], force: bool) -> None:
     if refusals and not force:
-        raise RefusedError(f"{'; '.join(refusals)}; or promote it all the same with --force")
+        raise RefusedError(
+            f"{'; '.join(refusals)}; or promote it all the same: --force, training_force=true for a playbook"
+        )
 
 
 def _live(bucket: Bucket, stored: bytes | None, force: bool) -> tuple[Pointer | None, Release | None]:

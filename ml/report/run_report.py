@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ml.core.gate import Verdict
     from ml.forest.evaluation import Evaluation
 
 NAME = "report.html"
@@ -53,20 +54,20 @@ def succeeded(
     evaluation: Evaluation,
     curve: Sequence[tuple[int, int, float]],
     importances: NDArray[np.float64],
-    live: Mapping[str, Any] | None,
+    verdict: Verdict | None,
     files: Mapping[str, bytes],
     log: Sequence[str],
 ) -> bytes:
     """Return the report of a trained model.
 
-    ``facts`` are the manifest's, ``live`` is the manifest of the release that was live before (None: there was none).
+    ``facts`` are the manifest's, ``verdict`` is what the quality gate says (None: it is not to be published).
     """
     from ml.report import figures
 
     names, columns = facts["classes"], facts["columns"]
     return _page(
         f"Training run {facts['fingerprint']['fingerprint'][:12]}",
-        _quality(facts["metrics"], live),
+        _quality(facts["metrics"], verdict),
         _run(facts),
         log,
         sponsors=_sponsors(evaluation, names),
@@ -81,8 +82,9 @@ def succeeded(
     )
 
 
-def _quality(metrics: Mapping[str, Any], live: Mapping[str, Any] | None) -> str:
-    text = f"Accuracy {metrics['accuracy']:.2%} on {metrics['rows']:,} held-out rows. "
+def _quality(metrics: Mapping[str, Any], verdict: Verdict | None) -> str:
+    low, high = metrics["interval"]
+    text = f"Accuracy {metrics['accuracy']:.2%} ({low:.2%} to {high:.2%}) on {metrics['rows']:,} held-out rows. "
     if metrics["ceiling"] is not None:
         text += (
             f"The best possible is {metrics['ceiling']:.2%}, {100 * (metrics['ceiling'] - metrics['accuracy']):.2f} "
@@ -90,14 +92,10 @@ def _quality(metrics: Mapping[str, Any], live: Mapping[str, Any] | None) -> str:
         )
     else:
         text += "The best possible is not known for real data. "
-    if live is None:
-        return text + "There was no live release to compare with."
-    before = live.get("metrics", {})
-    if before.get("held_out") != metrics["held_out"]:
-        return text + "The live release was measured on other rows."
-    return text + (
-        f"The live release has {before['accuracy']:.2%} on the same rows: {100 * (metrics['accuracy'] - before['accuracy']):+.2f} points."
-    )
+    if verdict is None:
+        return text.strip()
+    said = "; ".join(verdict.refusals or verdict.notes or ["there is no live release to compare with"])
+    return f"{text}The quality gate {'refuses' if verdict.refusals else 'has no objection'}: {said}."
 
 
 def _run(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

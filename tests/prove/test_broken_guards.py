@@ -164,9 +164,23 @@ GUARDS = [
     Guard(
         "a worse model than the live one is refused",
         "ml/core/gate.py",
-        "if candidate.accuracy < before - REGRESSION:",
+        "if total.loss > total.allowed(MARGIN, DEVIATIONS):",
         "if False:",
         f"{UNIT}/ml/test_ml_gate.py",
+    ),
+    Guard(
+        "a candidate that forgot a sponsor is refused",
+        "ml/core/gate.py",
+        "if part.loss > allowed:",
+        "if False:",
+        f"{UNIT}/ml/test_ml_gate.py",
+    ),
+    Guard(
+        "a row that is held out is never trained on",
+        "ml/data/spool.py",
+        "return context_hash(features) < np.uint64(2**64 // HELD_OUT_SHARE)",
+        "return np.arange(len(features)) < len(features) // HELD_OUT_SHARE",
+        f"{UNIT}/ml/test_ml_data.py",
     ),
     Guard(
         "a model too large for the function is refused",

@@ -121,9 +121,8 @@ class LiveRelease(Resource):
         limits = gate.Limits(self.options["accuracy_floor"], self._function_memory())
         memory = manifest.get("memory", {})
         try:
-            refusals = gate.quality_refusals(
-                Candidate({}, manifest), Release(self._pointer, live, {}), limits, measure=None
-            )
+            release = Release(self._pointer, live, {})
+            refusals = gate.judge(Candidate({}, manifest), release, limits, compare=None).refusals
             proof = gate.Proof(memory["base_bytes"], memory["load_bytes"], memory["peak_bytes"])
         except (KeyError, TypeError, ValueError) as error:
             raise GoogleApiError(

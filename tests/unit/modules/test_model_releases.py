@@ -66,7 +66,7 @@ def release(bucket: Bucket, name: str, accuracy: float = 0.8, memory: int = 100 
     """Publish a release that holds no model; return its digest."""
     known = {
         "fingerprint": {"fingerprint": name, "code": f"code-{name}", "data": "data"},
-        "metrics": {"accuracy": accuracy, "held_out": "same"},
+        "metrics": {"accuracy": accuracy, "rows": 10_000},
         "columns": ["a"],
         "classes": ["b"],
         "created": "2026-11-01T10:00:00+00:00",
@@ -130,7 +130,7 @@ def test_the_gate_refuses_with_the_numbers_and_force_is_recorded(
     refused = run("model_release", bucket="models", release=bad[:8])
     for part in (
         "50.00% is below the floor of 60.00%",
-        "below the 88.00%",
+        "50.00% is 38.00% below the 88.00% of live release 2",
         "the candidate's classes",
         "serving takes 600 MiB",
         "the function has 512 MiB",
