@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
 from ansible.utils.display import Display
 
 display = Display()
@@ -21,6 +23,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core carries no 
     """The controller's half of ``training_run``."""
 
     TRANSFERS_FILES = False
+    _connection: Any
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -63,6 +66,12 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core carries no 
             except AnsibleConnectionFailure as error:
                 if first and lost_at is None and self._refused(error):
                     raise
+                stopped = self._stopped_vm(task_vars or {})
+                if stopped:
+                    raise AnsibleActionFail(
+                        f"Training run {options.get('run_id')} ended with its VM: {stopped}. What it had finished is kept; the next"
+                        " run goes on from there."
+                    ) from error
                 lost_at = lost_at or time.monotonic()
                 gone = time.monotonic() - lost_at
                 if gone > patience:
@@ -76,6 +85,33 @@ class ActionModule(ActionBase):  # type: ignore[misc] # ansible-core carries no 
                 )
                 time.sleep(RECONNECT_PAUSE_SECONDS)
                 self._reset_connection()
+
+    def _stopped_vm(self, task_vars: dict[str, Any]) -> str:
+        """What Google says of a VM that does not run any more; "" where it runs, or Google cannot be asked."""
+        given = {"project": "{{ gcp_project }}", "zone": "{{ gce_zone | default(gcp_zone, true) | basename }}"}
+        options = {name: self._templar.template(trust_as_template(text)) for name, text in given.items()}
+        options["name"] = task_vars.get("gce_name") or task_vars["inventory_hostname"]
+        vm = self._connection
+        # Asked from here: the VM cannot.
+        self._connection = self._shared_loader_obj.connection_loader.get("ansible.legacy.local", self._play_context)
+        try:
+            answer = self._execute_module(
+                module_name="gce_instance_info",
+                module_args={**options, "history": True},
+                task_vars={**task_vars, "ansible_python_interpreter": sys.executable},
+            )
+        finally:
+            self._connection = vm
+        if answer.get("failed") or "instance" not in answer:
+            return ""
+        instance = answer["instance"]
+        if instance is None:
+            return f"there is no {options['name']} any more"
+        if instance["status"] in ("RUNNING", "STAGING", "PROVISIONING"):
+            return ""
+        ends = [event for event in answer.get("history") or [] if event["event"] in ("stopped", "deleted")]
+        by = f", {ends[-1]['event']} by {ends[-1]['by']} at {ends[-1]['at']}" if ends else ""
+        return f"{options['name']} is {instance['status']}{by}"
 
     @staticmethod
     def _refused(error: Exception) -> bool:

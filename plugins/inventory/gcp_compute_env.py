@@ -61,9 +61,10 @@ options:
     type: bool
     default: false
   auth_kind:
-    description: The type of credential used.
-    choices: [application, serviceaccount, machineaccount, accesstoken]
-    default: application
+    description:
+      - The type of credential used, V(application), V(serviceaccount), V(machineaccount) or V(accesstoken), in any case of letters.
+      - Without one, V(serviceaccount) where a key file is given, and V(application) otherwise, as for the modules.
+      - With V(application), calls count for the first of O(projects), whatever project the credentials come from.
     env:
       - name: GCP_AUTH_KIND
   scopes:
@@ -107,6 +108,7 @@ compose:
   ansible_host: networkInterfaces[0].accessConfigs[0].natIP
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,14 @@ display = Display()
 _API_DISABLED = ("accessNotConfigured", "SERVICE_DISABLED", "has not been used in project")
 # And that the account may not list: "Required 'compute.instances.list' permission for 'projects/…'".
 _PERMISSION = "compute.instances.list"
+
+# Which kind of credentials an option belongs to; the original refuses it beside any other.
+_KIND_OF = {
+    "access_token": "accesstoken",
+    "service_account_contents": "serviceaccount",
+    "service_account_email": "machineaccount",
+    "service_account_file": "serviceaccount",
+}
 
 
 class InventoryModule(GcpComputeInventory):  # type: ignore[misc] # collections carry no types
@@ -151,6 +161,23 @@ class InventoryModule(GcpComputeInventory):  # type: ignore[misc] # collections 
                 display.warning(f"No VM is listed: the permission {_PERMISSION} is missing")
             else:
                 raise
+
+    def _read_config_data(self, path: str) -> Any:
+        """Read the options, and tell google-auth whose quota and APIs count, and the project, which it would look up."""
+        found = super()._read_config_data(path)
+        if self.get_option("auth_kind") == "application" and self.get_option("projects"):
+            for name in ("GOOGLE_CLOUD_QUOTA_PROJECT", "GOOGLE_CLOUD_PROJECT"):
+                os.environ.setdefault(name, self.get_option("projects")[0])
+        return found
+
+    def get_option(self, option: str, hostvars: Any = None) -> Any:
+        """Return an option's value; of those that belong to one kind of credentials, only the ones of the kind that is used."""
+        kind = str(super().get_option("auth_kind", hostvars) or "").lower()
+        if not kind:
+            kind = "serviceaccount" if super().get_option("service_account_file", hostvars) else "application"
+        if option == "auth_kind":
+            return kind
+        return super().get_option(option, hostvars) if _KIND_OF.get(option, kind) == kind else None
 
     def _forget_metadata(self, inventory: Any) -> None:
         """Drop the variable with the VMs' metadata: no play needs it, people keep secrets there, and facts are shown and logged."""

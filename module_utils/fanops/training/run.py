@@ -167,7 +167,8 @@ class TrainingRun:
         properties = {
             "Type": "exec",
             "RuntimeMaxSec": str(options["timeout_seconds"]),
-            "TimeoutStopSec": "30",
+            # It also limits what is done at the end, after which alone the run counts as ended.
+            "TimeoutStopSec": str(30 + ON_END_SECONDS),
             "StandardOutput": "journal",
             "StandardError": "journal",
             "SyslogIdentifier": "fanops-train",

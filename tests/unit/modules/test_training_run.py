@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.module_utils.fanops.training.run import TrainingRun
 from ansible.module_utils.fanops.training.run import follow as follow_run
 from ansible.plugins.action import ActionBase
@@ -123,13 +123,21 @@ def follow(monkeypatch: pytest.MonkeyPatch, display: Display, asked: list[dict[s
     monkeypatch.setattr(plugin, "time", time)
     monkeypatch.setattr(ActionBase, "run", lambda self, tmp, task_vars: {})
 
-    def run(*answers: Any, check: bool = False, **options: Any) -> dict[str, Any]:
+    def run(*answers: Any, check: bool = False, vm: str = "RUNNING", **options: Any) -> dict[str, Any]:
         action = plugin.ActionModule.__new__(plugin.ActionModule)
         action._task = SimpleNamespace(args={"run_id": "abc", **options}, check_mode=check)
         action._connection = SimpleNamespace(reset=lambda: None)
+        action._play_context = None
+        action._templar = SimpleNamespace(template=str)
+        loader = SimpleNamespace(get=lambda name, context: "local")
+        action._shared_loader_obj = SimpleNamespace(connection_loader=loader)
         planned = list(answers)
 
         def execute(module_name: str, module_args: dict[str, Any], task_vars: Any) -> Any:
+            if module_name == "gce_instance_info":
+                assert action._connection == "local"
+                history = [{"event": "stopped", "by": "b@two", "at": "2026-11-27T12:00:00Z"}]
+                return {"instance": {"status": vm}, "history": history}
             asked.append(module_args)
             clock.now += 3
             answer = planned.pop(0) if len(planned) > 1 else planned[0]
@@ -138,7 +146,7 @@ def follow(monkeypatch: pytest.MonkeyPatch, display: Display, asked: list[dict[s
             return answer
 
         action._execute_module = execute
-        result: dict[str, Any] = action.run()
+        result: dict[str, Any] = action.run(task_vars={"inventory_hostname": "vm"})
         return result
 
     return run
@@ -191,6 +199,13 @@ def test_vm_that_stays_away_ends_the_task_but_not_the_run(follow: Follow) -> Non
     lost = AnsibleConnectionFailure("Connection timed out")
     with pytest.raises(AnsibleConnectionFailure, match="run the playbook again to reattach"):
         follow(answer("running", changed=True), lost, reconnect_seconds=30)
+
+
+def test_a_vm_that_somebody_stopped_ends_the_task_at_once_with_their_name(follow: Follow, display: Display) -> None:
+    lost = AnsibleConnectionFailure("Connection timed out")
+    with pytest.raises(AnsibleActionFail, match=r"vm is TERMINATED, stopped by b@two at 2026.*goes on from there"):
+        follow(answer("running", changed=True), lost, vm="TERMINATED")
+    assert not any("Lost the connection" in line for line in display.lines)
 
 
 def test_wrong_key_is_not_tried_again(follow: Follow, asked: list[dict[str, Any]]) -> None:

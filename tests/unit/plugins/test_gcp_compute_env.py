@@ -51,5 +51,16 @@ def test_missing_credentials_give_an_empty_inventory_and_a_warning(
     assert json.loads(done.stdout)["_meta"]["hostvars"].keys() <= {"localhost"}
 
 
+@pytest.mark.parametrize(
+    "kind", [{"GCP_AUTH_KIND": "ServiceAccount"}, {}, {"GCP_AUTH_KIND": "application", "GCP_ACCESS_TOKEN": "t"}]
+)
+def test_the_kind_of_credentials_is_the_modules_and_nothing_of_another_kind_is_refused(
+    tmp_path: Path, kind: dict[str, str]
+) -> None:
+    done = inventory(tmp_path, GCP_PROJECT="demo", GCP_SERVICE_ACCOUNT_FILE=str(tmp_path / "none.json"), **kind)
+    assert done.returncode == 0 and "Failed to parse" not in done.stderr
+    assert ("there is no key file" in done.stderr) == ("GCP_ACCESS_TOKEN" not in kind)
+
+
 def test_unknown_credential_type_is_an_error(tmp_path: Path) -> None:
     assert inventory(tmp_path, GCP_PROJECT="my-project", GCP_AUTH_KIND="nonsense").returncode != 0
