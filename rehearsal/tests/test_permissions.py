@@ -114,6 +114,8 @@ def test_what_no_permission_guards_is_a_list_that_somebody_wrote() -> None:
         "compute.images.getFromFamily",
         "compute.images.list",
         "iam.projects.serviceAccounts.testIamPermissions",
+        "iam.roles.get",  # the predefined ones, which everybody may read
+        "iam.roles.list",
         "iamcredentials.projects.serviceAccounts.getAllowedLocations",
         "oauth2.userinfo.get",
         "oslogin.users.getLoginProfile",
