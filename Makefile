@@ -102,6 +102,10 @@ test-browser: setup ## The page for people in headless Chromium; screenshots go 
 	$(call install,chromium chromium-driver)
 	@echo "==> browser tests"; $(BIN)/pytest -q --junitxml=build/results/browser.xml tests/browser
 
+.PHONY: docs
+docs: setup ## Write docs/modules/ from what the modules document
+	@$(BIN)/python -m tests.module_reference
+
 .PHONY: images
 images: setup ## Build the images of the guests that are missing, and start the rehearsal cloud
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
