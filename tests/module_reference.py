@@ -74,24 +74,25 @@ PAGE = """\
 def text(value: str | list[str]) -> str:
     """Return Ansible's markup (C(…), O(…), V(…)) as Markdown."""
     lines = [value] if isinstance(value, str) else value
-    names = {dom.PartType.OPTION_NAME: "name", dom.PartType.RETURN_VALUE: "name", dom.PartType.OPTION_VALUE: "value"}
-    names |= {dom.PartType.CODE: "text", dom.PartType.ENV_VARIABLE: "name"}
-    paragraphs = parse(lines, Context())
-    return " ".join(
-        "".join(
-            f"`{getattr(part, names[part.type])}{'=' + part.value if getattr(part, 'value', None) and names[part.type] == 'name' else ''}`"
-            if part.type in names
-            else part.text.replace("<", "&lt;") if isinstance(part, dom.TextPart) else md.to_md([[part]]).strip()
-            for part in paragraph
-        )
-        for paragraph in paragraphs
-    )  # fmt: skip
+    return " ".join("".join(_part(part) for part in paragraph) for paragraph in parse(lines, Context()))
+
+
+def _part(part: dom.AnyPart) -> str:
+    if isinstance(part, (dom.OptionNamePart, dom.ReturnValuePart)):
+        return f"`{part.name}{'=' + part.value if part.value is not None else ''}`"
+    if isinstance(part, dom.OptionValuePart):
+        return f"`{part.value}`"
+    if isinstance(part, dom.EnvVariablePart):
+        return f"`{part.name}`"
+    if isinstance(part, dom.CodePart):
+        return f"`{part.text}`"
+    return part.text if isinstance(part, dom.TextPart) else md.to_md([[part]]).strip()
 
 
 def pages() -> dict[str, str]:
     """Return each page of the reference by file name, README.md among them."""
     names = sorted(path.stem for path in (ROOT / "library").glob("*.py"))
-    command = [Path(sys.executable).parent / "ansible-doc", "--json", "--type", "module", *names]
+    command = [str(Path(sys.executable).parent / "ansible-doc"), "--json", "--type", "module", *names]
     found: dict[str, Any] = json.loads(
         subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     )
