@@ -102,6 +102,10 @@ test-browser: setup ## The page for people in headless Chromium; screenshots go 
 	$(call install,chromium chromium-driver)
 	@echo "==> browser tests"; $(BIN)/pytest -q --junitxml=build/results/browser.xml tests/browser
 
+.PHONY: docs
+docs: setup ## Write docs/modules/ from what the modules document
+	@$(BIN)/python -m tests.module_reference
+
 .PHONY: images
 images: setup ## Build the images of the guests that are missing, and start the rehearsal cloud
 	@$(BIN)/rehearsal up --image debian-11 --image debian-12 --image python313
@@ -186,6 +190,24 @@ lock: ## Resolve the requirement files anew (pinned and hashed)
 	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 	@for name in controller rehearsal; do \
 	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 -c requirements/development.txt requirements/$$name.in -o requirements/$$name.txt; done
+
+# The archive holds what the tag holds: whoever has the tag packs the same bytes.
+RELEASE = fanops-m4-$(shell cat ml/VERSION)
+TAG = v$(RELEASE:fanops-m4-%=%)
+.PHONY: release
+release: ## Gather changelog.d/ into CHANGELOG.md, commit and tag the version in ml/VERSION; archive and checksum go to build/release/
+	@refuse() { echo "make: $$*" >&2; exit 1; }; \
+	[ -x $(BIN)/towncrier ] || refuse 'towncrier is not installed; run "make setup" first'; \
+	[ -z "$$(git status --porcelain)" ] || refuse 'there are changes that no commit has ("git status" lists them); commit them first'; \
+	if git rev-parse --quiet --verify refs/tags/$(TAG) >/dev/null; then \
+	  [ "$$(git rev-parse '$(TAG)^{commit}')" = "$$(git rev-parse HEAD)" ] || \
+	    refuse '$(TAG) is an earlier commit; commit the next version in ml/VERSION, or "git checkout $(TAG)" to pack that one again'; \
+	else \
+	  [ -n "$$(ls changelog.d/*.md 2>/dev/null)" ] || refuse 'changelog.d/ is empty: there is nothing to release'; \
+	  $(BIN)/towncrier build --yes --version $(TAG:v%=%) >/dev/null; git commit --quiet --message 'chore: release $(TAG:v%=%)'; \
+	  git tag --annotate $(TAG) --message '$(RELEASE)'; fi
+	@mkdir -p build/release; git -c tar.tar.gz.command='gzip -9cn' archive --prefix=$(RELEASE)/ --output=build/release/$(RELEASE).tar.gz $(TAG)
+	@cd build/release; $(shell command -v sha256sum || echo shasum -a 256) $(RELEASE).tar.gz | tee $(RELEASE).tar.gz.sha256
 
 .PHONY: clean
 clean: ## Remove every container, process and file that this repository made

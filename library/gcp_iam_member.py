@@ -183,7 +183,7 @@ def main() -> None:
     )
     params = module.params
     if params["role"] is None and params["grants"] is None:  # both may be given as null
-        module.fail_json(msg="one of the following is required: role, grants")
+        module.fail_json(msg="Nothing is to be granted or taken. Give role or grants.")
     grants = [params] if params["grants"] is None else [{**params, **grant} for grant in params["grants"]]
     for grant in grants:
         if grant["condition"] and grant["condition"]["description"] is None:

@@ -129,7 +129,9 @@ def main() -> None:
     wanted = several if several is not None else [module.params]
     nameless = [role["name"] for role in wanted if state == "present" and role["permissions"] is None]
     if nameless:
-        module.fail_json(msg=f"state is present but permissions are not given for {', '.join(nameless)}")
+        module.fail_json(
+            msg=f"state is present but permissions are not given for {', '.join(nameless)}. Give permissions."
+        )
     with errors_reported(module):
         client = make_client(module, patient=True)
         roles = [IamRole(client, role) for role in wanted]

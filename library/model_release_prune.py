@@ -55,7 +55,7 @@ def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
     if module.params["keep"] < 1 or module.params["grace_hours"] < 0:
-        module.fail_json(msg="keep must be at least 1 and grace_hours at least 0: the live release always stays.")
+        module.fail_json(msg="Give keep as at least 1 and grace_hours as at least 0: the live release always stays.")
     manage(module, Pruning, "releases")
 
 

@@ -14,7 +14,7 @@ description:
     the run has ended, however it ended. While a training is on, the VM renews it too.
   - In check mode nothing is taken.
 author: FanOps (!UNKNOWN)
-extends_documentation_fragment: [attributes.manages, google_api, release_bucket]
+extends_documentation_fragment: [attributes.manages, release_bucket, google_api]
 options:
   state:
     description:

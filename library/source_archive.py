@@ -105,7 +105,9 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(archive)
     except (SourceError, OSError) as error:
-        module.fail_json(msg=f"cannot write the archive {path}: {error}")
+        module.fail_json(
+            msg=f"Could not write the archive {path}: {error}. Check source, and that the folder of path can be written."
+        )
     module.exit_json(changed=changed, path=str(path), sha256=hashlib.sha256(archive).hexdigest())
 
 

@@ -95,6 +95,11 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
     return {"fingerprint": _digest((name, value.encode()) for name, value in sorted(parts.items())), **parts}
 
 
+def made_by(root: Path = ROOT) -> str:
+    """Return the name and version of this repository, as a manifest carries it."""
+    return f"fanops-m4 {(root / 'ml' / 'VERSION').read_text(encoding='utf-8').strip()}"
+
+
 def libraries() -> dict[str, str]:
     """Return the versions of what a model is made with."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

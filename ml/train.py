@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ml.arguments import TrainingError, check, format_parser
-from ml.fingerprint import DataUnavailableError, data_identity, fingerprint, libraries
+from ml.fingerprint import DataUnavailableError, data_identity, fingerprint, libraries, made_by
 from ml.progress import Log, memory_bytes
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class Run:
         curve, importances = learning_curve(forest, shares, source), importance(forest)
         candidate.facts.update(
             libraries=libraries(),
+            made_by=made_by(),
             resources={
                 "peak_memory_bytes": memory_bytes(),
                 "seconds": round(self._log.seconds, 1),

@@ -13,11 +13,11 @@ STOPPED = ("TERMINATED", "STOPPED")
 
 
 def status_document(facts: Facts, now: str) -> Facts:
-    """Return {"vm", "stops", "release", "function"} of plain values.
+    """Return {"vm", "stops", "release", "function", "repository", …} of plain values.
 
     ``facts`` holds the results of our modules: ``name``, ``vm`` (instance or None), ``history``, ``watchdog`` (its own
     answer, None where it could not be asked), ``schedules`` (resource policies), ``release`` (manifest or None),
-    ``function`` (name, url, status, latency_ms, response), ``log`` (the last run's last line). ``now`` is RFC 3339.
+    ``function`` (name, url, status, latency_ms, response), ``repository`` (its name and version). ``now`` is RFC 3339.
     """
     vm, history = facts.get("vm"), facts.get("history") or []
     events = [event for event in history if not event.get("failed")]
@@ -27,6 +27,7 @@ def status_document(facts: Facts, now: str) -> Facts:
         "stops": _stops(vm, facts.get("watchdog"), events, now),
         "schedule": _schedules(vm),
         "release": _release(facts.get("release"), now),
+        "repository": facts.get("repository"),
         "function": facts.get("function") or {},
         "cost": facts.get("cost"),
     }
@@ -40,13 +41,14 @@ def status_screen(document: Facts) -> list[str]:
     if document["schedule"]:
         lines.append(f"{'schedule':<10} {document['schedule']}")
     if release:
-        text = f"{release['version']}, made {_utc(release['created'])} ({release['age']} ago), accuracy {release['accuracy']}"
+        text = f"{release['version']}, made {_utc(release['created'])} ({release['age']} ago)"
+        text += f" by {release['made_by']}" if release["made_by"] else ""
+        text += f", accuracy {release['accuracy']}"
         lines.append(f"{'release':<10} {text}")
     else:
         lines.append(f"{'release':<10} none")
     lines.append(f"{'function':<10} {_function_text(function)}")
-    if document.get("cost"):
-        lines.append(f"{'cost':<10} {document['cost']}")
+    lines += [f"{title:<10} {document[title]}" for title in ("cost", "repository") if document.get(title)]
     return lines
 
 
@@ -135,6 +137,7 @@ def _release(release: Facts | None, now: str) -> Facts | None:
         "accuracy": accuracy,
         "samples": release.get("samples"),
         "manifest": release.get("manifest_sha256"),
+        "made_by": release.get("made_by"),
     }
 
 

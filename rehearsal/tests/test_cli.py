@@ -113,6 +113,9 @@ def test_ask_shows_the_curl_line_and_ends_as_curl_does(control_plane: Any, rehea
     assert code == 7 and "curl: (7)" in said
     assert "The function answers at https://hello-uc.a.run.app\n" in said
     assert """--header 'Content-Type: application/json' --data '{"a":1}' https://hello-uc.a.run.app\n""" in said
+    assert said.endswith(
+        f"in a browser on this machine: http://127.0.0.1:{control_plane.settings.gateway_port}/hello\n"
+    )
     with pytest.raises(SystemExit):
         rehearsal("ask", "--data", "{")
 

@@ -211,6 +211,8 @@ def test_a_public_function_is_deployed_called_updated_and_deleted(
     assert call(ask, OLDER).get_json()["path"] == "/?"
     assert call(ask, "https://hello-482910376155.us-central1.run.app/x").get_json()["path"] == "/x?"
     assert call(ask, f"{OLDER}/deep").get_json()["path"] == "/deep?"
+    assert call(ask, "https://127.0.0.1/hello/deep").get_json()["path"] == "/deep?"  # a browser without a proxy
+    assert call(ask, "https://localhost/another").status_code == 404
 
     body = {"buildConfig": {"source": {"storageSource": upload(MAIN.replace('"one"', '"two"'))}}}
     wait(ask, ask("PATCH", f"{LOCATION}/functions/hello?updateMask=build_config.source", json.dumps(body).encode()))

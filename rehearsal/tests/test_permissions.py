@@ -134,5 +134,6 @@ def test_what_no_permission_guards_is_a_list_that_somebody_wrote() -> None:
         "oauth2.token",
         "oauth2.tokeninfo",
         "sts.token",
+        "storage.xml",
         "storage.objects.insert",  # the next part of an upload session
     }

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +15,10 @@ from sklearn.ensemble import RandomForestClassifier
 
 from ml.bucket import Bucket
 from ml.forest.random_forest import probabilities
+from tests.browser.conftest import ARTIFACTS, complaints
 from tests.faulty_storage import Front, faulty_storage
 from tests.running_function import Server, lay_out, running_function
 from tests.unit.ml.model_fixtures import BUCKET, as_candidate, grown, new_client, publish_unproven
-
-ROOT = Path(__file__).parents[2]
-ARTIFACTS = ROOT / "build"
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-prefers-reduced-motion",
-    "--no-proxy-server", "--hide-scrollbars",
-)  # fmt: skip
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -53,20 +45,6 @@ def function(
         yield server
 
 
-@pytest.fixture
-def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for option in (*OPTIONS, f"--lang={getattr(request, 'param', 'en')}"):
-        options.add_argument(option)
-    options.add_experimental_option("prefs", {"intl.accept_languages": getattr(request, "param", "en")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
-    found.set_window_size(1200, 960)
-    yield found
-    found.quit()
-
-
 def answered(browser: webdriver.Chrome) -> str:
     """Wait for the answer, and return the sponsor that is shown."""
     WebDriverWait(browser, 20).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#bars li")) == 12)
@@ -79,10 +57,6 @@ def expected(forest: RandomForestClassifier, **context: Any) -> dict[str, float]
     from ml.core.sponsors import CLASSES
 
     return dict(zip(CLASSES, probabilities(forest, encode([validate(context)]))[0], strict=True))
-
-
-def complaints(browser: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def test_the_page_shows_what_the_model_says(

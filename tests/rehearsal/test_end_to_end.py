@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ml.core.sponsors import CATALOGUE
-from tests.rehearsal.conftest import Rehearsal, recap, vm_states
+from tests.rehearsal.conftest import REPOSITORY, Rehearsal, recap, vm_states
 
 pytestmark = pytest.mark.timeout(900)
 VM = ["ml-training-vm", "--zone=us-central1-a"]
@@ -152,6 +152,8 @@ def test_runbooks_show_and_predict(running: Rehearsal) -> None:
     assert predicted.code == 0 and any(name in predicted.output for name in NAMES), predicted.output[-2000:]
     status = cloud.playbook("playbooks/show_status.yml")
     assert status.code == 0 and "RUNNING" in status.output, status.output[-2000:]
+    version = (REPOSITORY / "ml/VERSION").read_text().strip()
+    assert f" by fanops-m4 {version}, " in status.output and f"repository fanops-m4 {version}" in status.output
     logs = cloud.playbook("playbooks/show_logs.yml")
     assert logs.code == 0 and "samples generated" in " ".join(logs.output.lower().split()), logs.output[-2000:]
 

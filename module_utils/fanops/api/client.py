@@ -313,7 +313,7 @@ def _decoded(response: Any, attempting: str, url: str) -> dict[str, Any]:
         raise GoogleApiError(
             attempting,
             f"the answer from {errors.target_of(url)} is not a JSON object ({response.text[:120]!r})",
-            "Something between here and Google answered instead (a proxy's login page?).",
+            "Something between here and Google answered instead (a proxy's login page?): check HTTPS_PROXY.",
             status=response.status_code,
             target=errors.target_of(url),
         )

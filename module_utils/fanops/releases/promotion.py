@@ -27,7 +27,7 @@ from ansible.module_utils.fanops.releases.listing import MANIFESTS, Bucket, read
 from ansible.module_utils.fanops.resources.memory import memory_bytes
 
 MIRRORS = ("model.joblib", "model_columns.joblib")
-LIST = "model_release_info with all=true shows what there is."
+LIST = "List what there is: model_release_info with all=true."
 
 
 class LiveRelease(Resource):
@@ -107,12 +107,12 @@ class LiveRelease(Resource):
             found = self.bucket.look(entry["path"])
             if found is None or (int(found["size"]), found.get("crc32c")) != (entry["size"], entry["crc32c"]):
                 state = "is missing" if found is None else "is damaged"
-                raise GoogleApiError(self.attempting, f"its file {name} {state}", f"Choose another one; {LIST}")
+                raise GoogleApiError(self.attempting, f"its file {name} {state}", f"Choose another one. {LIST}")
         try:
             read_file(self.bucket.need, manifest, "model.onnx")
         except ReleaseError as error:
             raise GoogleApiError(
-                self.attempting, f"its model.onnx is damaged: {error}", f"Choose another one; {LIST}"
+                self.attempting, f"its model.onnx is damaged: {error}", f"Choose another one. {LIST}"
             ) from error
 
     def _judge(self, manifest: dict[str, Any], live: dict[str, Any]) -> list[str]:
@@ -169,7 +169,7 @@ class LiveRelease(Resource):
                     return None
                 if generation != self._generation:
                     found = f"version {pointer.version if pointer else None} was made live at the same time"
-                    raise GoogleApiError(self.attempting, found, f"Look at it, then run again; {LIST}") from failure
+                    raise GoogleApiError(self.attempting, found, f"Look at it, then run again. {LIST}") from failure
                 if not failure.retryable or attempt == 5:
                     raise
                 self.client.sleep(0.5 * 2**attempt)

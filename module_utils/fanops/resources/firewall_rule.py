@@ -49,7 +49,9 @@ class FirewallRule(Resource):
         missing = [name for name in ("source_ranges", "allowed") if not self.options[name]]
         if missing:
             raise GoogleApiError(
-                f"create {self.title}", f"{' and '.join(missing)} not given", "An open rule must be asked for in full."
+                f"create {self.title}",
+                f"{' and '.join(missing)} not given",
+                "Give both: an open rule must be asked for in full.",
             )
 
     def create(self) -> None:

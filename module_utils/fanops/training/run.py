@@ -72,7 +72,7 @@ class TrainingRun:
     ) -> None:
         if not RUN_ID.fullmatch(options["run_id"]):
             raise TrainingError(
-                f"Could not start run {options['run_id']!r}: a run id has letters, digits, '.', '-' and '_' only."
+                f"Could not start run {options['run_id']!r}: give a run id of letters, digits, '.', '-' and '_' only."
             )
         self.options = options
         self.unit = f"fanops-train-{options['run_id']}.service"

@@ -25,6 +25,10 @@ class Settings:
     project_id: str = "rehearsal-project"
     #: A custom role as `gcloud iam roles create --file` takes it; the file's name is the role's id. None: no deployer's role.
     deployer_role: Path | None = None
+    #: A YAML file of prices for `rehearsal console` (machine_types, disk_types, external_ipv4, hours_per_month). None: no costs there.
+    prices: Path | None = None
+    #: The object of a bucket that `rehearsal console` shows as its live release: JSON with version, updated, action, reason, history.
+    release_pointer: str = ""
     project_number: str = "482910376155"
     withdrawn_families: tuple[str, ...] = ()
     bridge: str = "rehearsal0"
@@ -68,7 +72,8 @@ class Settings:
 def load() -> Settings:
     """Return the settings of this machine: `rehearsal.toml` in this folder or one above it, then the environment.
 
-    The file may set `project_id` and `deployer_role` (a path, relative to the file); the state is kept beside it.
+    The file may set `project_id`, `release_pointer`, and the paths `deployer_role` and `prices`, relative to the file; the
+    state is kept beside it.
     `REHEARSAL_CONFIG` names another file, `REHEARSAL_HOME` moves the state, `REHEARSAL_CACHE` the images,
     `REHEARSAL_BRIDGE` names the bridge (see `rehearsal isolate`), and `REHEARSAL_WITHDRAWN_FAMILIES` is a
     comma-separated list of image families that answer 404.
@@ -77,13 +82,15 @@ def load() -> Settings:
     home = Path(os.environ.get("REHEARSAL_HOME") or folder / ".rehearsal").resolve()
     cache = Path(os.environ.get("REHEARSAL_CACHE") or home / "cache").resolve()
     withdrawn = os.environ.get("REHEARSAL_WITHDRAWN_FAMILIES", "")
-    role = configured.get("deployer_role")
+    role, prices = configured.get("deployer_role"), configured.get("prices")
     return Settings(
         home=home,
         cache=cache,
         bridge=os.environ.get("REHEARSAL_BRIDGE", Settings.bridge),
         project_id=configured.get("project_id", Settings.project_id),
         deployer_role=folder / role if role else None,
+        prices=folder / prices if prices else None,
+        release_pointer=configured.get("release_pointer", ""),
         withdrawn_families=tuple(family.strip() for family in withdrawn.split(",") if family.strip()),
     )
 

@@ -76,6 +76,7 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(
     assert manifest["resources"]["peak_memory_bytes"] > 50e6
     assert 0.5 < manifest["metrics"]["accuracy"] < manifest["metrics"]["ceiling"] < 0.95
     assert manifest["libraries"]["scikit-learn"].startswith("1.7.")
+    assert manifest["made_by"] == f"fanops-m4 {(ROOT / 'ml/VERSION').read_text().strip()}"
 
     assert main([*arguments, "--force"]) == 0
     assert "nothing uploaded" in capsys.readouterr().out

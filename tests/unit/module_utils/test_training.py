@@ -125,7 +125,7 @@ def test_output_comes_in_whole_lines(run: TrainingRun, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("run_id", ["", "a b", "../x", "-x", "x" * 65, "a/b", "a\n"])
 def test_run_id_is_a_plain_name(run_id: str) -> None:
-    with pytest.raises(TrainingError, match="a run id has"):
+    with pytest.raises(TrainingError, match="give a run id of letters"):
         TrainingRun({**OPTIONS, "run_id": run_id})
 
 

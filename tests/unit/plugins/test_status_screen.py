@@ -54,6 +54,10 @@ def screen(**facts: Any) -> str:
         ({"vm": STOPPED, "history": [event("Google"), event("me@x"), event("z@x", failed=True)]}, "by me@x"),
         # of somebody's own rows nobody knows the best possible
         ({"vm": None, "release": RELEASE | {"metrics": {"accuracy": 0.8779, "ceiling": None}}}, "accuracy 87.79%\nfunction"),
+        (
+            {"vm": None, "repository": "fanops-m4 1.1.0", "release": RELEASE | {"made_by": "fanops-m4 1.0.0"}},
+            "(2:00:00 ago) by fanops-m4 1.0.0, accuracy 87.79% (best possible 89.83%)\nfunction   not asked\nrepository fanops-m4 1.1.0",
+        ),
         ({"vm": None, "release": RELEASE}, "3, made 2026-11-24T10:00:00Z (2:00:00 ago), accuracy 87.79% (best possible"),
         (
             {

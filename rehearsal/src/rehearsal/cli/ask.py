@@ -30,11 +30,16 @@ def compact(text: str) -> str:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
 
 
+def local_url(settings: Settings, key: str) -> str:
+    """Return where a browser reaches the function with that key of the store, without a proxy."""
+    return f"http://127.0.0.1:{settings.gateway_port}/{key.rsplit('/', 1)[-1]}"
+
+
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Print the first function's URL, a curl line, and the answer that the line got; return curl's exit code."""
-    functions = [record["resource"] for _, record in Store(settings.home / "state.sqlite").list("functions")]
-    urls = [url for function in functions if (url := function.get("serviceConfig", {}).get("uri"))]
-    if not urls:
+    """Print the first function's URL, a curl line, the answer that it got, and where its page is; return curl's exit code."""
+    functions = [(key, record["resource"]) for key, record in Store(settings.home / "state.sqlite").list("functions")]
+    found = next((entry for entry in functions if entry[1].get("serviceConfig", {}).get("uri")), None)
+    if found is None:
         raise RehearsalError("no function is deployed; deploy one first")
     command = [
         "curl", "--silent", "--show-error", "--fail-with-body",
@@ -42,9 +47,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     ]  # fmt: skip
     if arguments.data is not None:
         command += ["--header", "Content-Type: application/json", "--data", arguments.data]
-    command.append(urls[0])
+    url = found[1]["serviceConfig"]["uri"]
+    command.append(url)
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    say(
-        f"\nThe function answers at {urls[0]}\n\n  {shlex.join(command)}\n\n{answer.stdout.strip()}{answer.stderr.strip()}"
-    )
+    say(f"\nThe function answers at {url}\n\n  {shlex.join(command)}\n\n{answer.stdout.strip()}{answer.stderr.strip()}")
+    say(f"\nIts page, in a browser on this machine: {local_url(settings, found[0])}")
     return answer.returncode

@@ -22,6 +22,7 @@ from rehearsal.services.iam.sign_in import ADC_CLIENT_ID, GCLOUD_CLIENT_ID
 from rehearsal.wire import proxy
 from rehearsal.wire.calls import PUBLIC, Call, raw_route
 
+LOCAL = ("127.0.0.1", "localhost")
 MAX_BYTES = 32 * 2**20
 # How long a request waits for an instance that starts, and for one that is free.
 COLD_START_SECONDS, QUEUE_SECONDS = 120.0, 10.0
@@ -44,15 +45,17 @@ def _page(status: int, title: str, heading: str, text: str, **headers: str) -> R
 def find(call: Call) -> tuple[FunctionName, records.Record, str] | None:
     """Return the function that a host (and for cloudfunctions.net the first part of the path) belongs to, and the path.
 
-    The path is undecoded, with the query, as the function will see it.
+    The path is undecoded, with the query, as the function will see it. At this machine's own address, where a browser
+    needs no proxy, the first part of the path is the function's name, too.
     """
     path, _, query = call.target.partition("?")
-    older = call.host.endswith(".cloudfunctions.net")
+    local = call.host in LOCAL
+    older = local or call.host.endswith(".cloudfunctions.net")
     for key, record in records.FUNCTIONS.list(call.cloud.store):
         name = from_key(key)
         if older:
             host, _, prefix = name.url.removeprefix("https://").partition("/")
-            if host != call.host or (path != f"/{prefix}" and not path.startswith(f"/{prefix}/")):
+            if (host != call.host and not local) or (path != f"/{prefix}" and not path.startswith(f"/{prefix}/")):
                 continue
             path = path[len(prefix) + 1 :] or "/"
         elif f"https://{call.host}" not in _addresses(call, name):
@@ -66,7 +69,7 @@ def _addresses(call: Call, name: FunctionName) -> tuple[str, ...]:
 
 
 @raw_route(
-    r".*\.(run\.app|cloudfunctions\.net)",
+    r".*\.(run\.app|cloudfunctions\.net)|127\.0\.0\.1|localhost",
     None,
     r"(?s).*",
     method_id="functions.invoke",
