@@ -22,12 +22,6 @@ from tests.unit.ml.model_fixtures import BUCKET, as_candidate, grown, new_client
 
 ROOT = Path(__file__).parents[2]
 ARTIFACTS = ROOT / "build"
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--force-prefers-reduced-motion",
-    "--no-proxy-server", "--hide-scrollbars",
-)  # fmt: skip
-
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -51,20 +45,6 @@ def function(
     publish_unproven(Bucket(BUCKET, client), as_candidate(forest, "page", 0.87))
     with running_function(lay_out(tmp_path_factory.mktemp("deployed")), front.url) as server:
         yield server
-
-
-@pytest.fixture
-def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for option in (*OPTIONS, f"--lang={getattr(request, 'param', 'en')}"):
-        options.add_argument(option)
-    options.add_experimental_option("prefs", {"intl.accept_languages": getattr(request, "param", "en")})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    found = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
-    found.set_window_size(1200, 960)
-    yield found
-    found.quit()
 
 
 def answered(browser: webdriver.Chrome) -> str:
