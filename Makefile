@@ -11,6 +11,9 @@ PYTHON ?= python3.11
 export UV_SYSTEM_CERTS ?= true
 # Guests are podman system containers, their images are made with debootstrap.
 APT_PACKAGES := podman runc debootstrap debian-archive-keyring iproute2 iptables openssh-client ca-certificates curl python3-venv git make
+# The locks of the training VM, for its Python and its C library.
+VM_LOCK := $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.10 --python-platform x86_64-manylinux_2_31 \
+  --excludes requirements/training-excludes.in
 ROLES := $(notdir $(patsubst %/molecule/default/,%,$(wildcard roles/*/molecule/default/)))
 SCENARIO ?= default
 # How many scenarios run at a time: one beside the other lanes of "make test", two where they have the machine to themselves.
@@ -172,6 +175,10 @@ bench-serving: setup ## Serving beside a no-op handler and the plain way: table 
 	$(call install,wrk)
 	@$(BIN)/python -m benchmarks.serving $(BENCH_ARGUMENTS)
 
+.PHONY: bench-configure
+bench-configure: setup ## What a first configure writes to a VM's disk: table and benchmarks/results/configure.json (ten minutes)
+	@$(BIN)/rehearsal isolate bench-configure $(BIN)/python -m benchmarks.first_configure
+
 .PHONY: prove-training
 prove-training: setup ## A million rows in 1 GiB; three guests train three million under Dask, one is killed
 	@$(BIN)/pytest -v tests/prove/test_training.py
@@ -190,6 +197,8 @@ lock: ## Resolve the requirement files anew (pinned and hashed)
 	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
 	@for name in controller rehearsal; do \
 	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 -c requirements/development.txt requirements/$$name.in -o requirements/$$name.txt; done
+	@$(VM_LOCK) requirements/training.in -o requirements/training.txt
+	@for name in data cluster; do $(VM_LOCK) -c requirements/training.txt requirements/training-$$name.in -o requirements/training-$$name.txt; done
 
 # The archive holds what the tag holds: whoever has the tag packs the same bytes.
 RELEASE = fanops-m4-$(shell cat ml/VERSION)

@@ -28,7 +28,9 @@ DEFAULT_SAMPLES = 10_000
 DEFAULT_SEED = 42
 LARGEST_SEED = 2**63 - 1
 #: What a model is made with, apart from Python.
-LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnx", "onnxruntime")
+LIBRARIES = ("scikit-learn", "numpy", "joblib", "onnxruntime")
+#: The locks that decide the result: of every training, and of one on a data file.
+LOCKS = ("training.txt", "training-data.txt")
 #: What turns rows into the files of a model. Whatever of these rooms they import decides the result, too.
 DECIDING = ("ml.data.training_data", "ml.forest.growth", "ml.forest.onnx_export")
 ROOMS = ("ml.core.", "ml.data.", "ml.forest.")
@@ -71,8 +73,9 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
     ``data`` is the identity of a data file; with it, ``samples`` does not count, since all of its rows are used.
 
     ``code`` covers the modules that decide the result, without their comments and docstrings (see ``deciding``), ``lock``
-    the hashed requirements of the training machine, ``data`` where the rows come from and the sponsor catalogue without
-    its campaign messages (they may be edited without a training), ``parameters`` the arguments of the run.
+    the hashed requirements of the training machine (with a data file, also those that read it), ``data`` where the rows
+    come from and the sponsor catalogue without its campaign messages (they may be edited without a training),
+    ``parameters`` the arguments of the run.
 
     Raises FileNotFoundError if the lock or the catalogue is missing below ``root``, and ValueError for a seed out of range.
     """
@@ -84,7 +87,7 @@ def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, s
     sponsors = [{k: v for k, v in entry.items() if k != "campaign_message"} for entry in catalogue["sponsors"]]
     parts = {
         "code": _digest((name, essence(source).encode()) for name, source in sorted(sources.items())),
-        "lock": _digest([("training.txt", (root / "requirements" / "training.txt").read_bytes())]),
+        "lock": _digest((name, (root / "requirements" / name).read_bytes()) for name in LOCKS[: 2 if data else 1]),
         "data": _digest(
             [("source", _canonical(dict(data)) if data else b"synthetic"), ("sponsors", _canonical(sponsors))]
         ),
@@ -194,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
     except FileNotFoundError as missing:
         print(
             f"error: the fingerprint covers {missing.filename}, which does not exist; "
-            "run from a complete copy of ml/ and requirements/training.txt",
+            "run from a complete copy of ml/ and requirements/",
             file=sys.stderr,
         )
         return 1

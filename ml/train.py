@@ -45,6 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.report_failure(str(error))
         print(f"error: {error}", file=sys.stderr)
         return error.code
+    except ModuleNotFoundError as error:
+        reason = f"the library {error.name} is not installed"
+        if run is not None:
+            run.report_failure(reason)
+        print(
+            f"error: {reason}; a data file needs requirements/training-data.txt, a cluster training-cluster.txt",
+            file=sys.stderr,
+        )
+        return 1
     except MemoryError:
         reason = f"out of memory at {memory_bytes() / 2**20:.0f} MiB"
         if run is not None:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The forest as an ONNX TreeEnsembleClassifier, written straight from scikit-learn's node arrays.
 
-A general converter builds Python lists of every class in every leaf first: 600 MB for a forest of a million rows, on a
-machine of 1 GB. The arrays are all that is needed, and a leaf names only the classes that it has seen.
+A general converter, and the onnx library itself, build Python lists of every class in every leaf first: hundreds of
+megabytes for a forest of a million rows, on a machine of 1 GB. A model is one operator with a dozen long attributes, so
+its protobuf message (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto) is written here, from numpy's arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from sklearn.ensemble import RandomForestClassifier
 
 from ml.core.features import COLUMNS
@@ -18,6 +19,17 @@ from ml.core.sponsors import CLASSES
 
 INPUT, LABEL, PROBABILITIES = "features", "label", "probabilities"
 _OPSET, _ML_OPSET, _IR_VERSION = 17, 3, 8  # old enough for every onnxruntime of the last years
+# Field numbers and enumeration values of onnx.proto.
+_ATTRIBUTE_NAME, _ATTRIBUTE_S, _ATTRIBUTE_FLOATS, _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS, _ATTRIBUTE_TYPE = (
+    1,
+    4,
+    7,
+    8,
+    9,
+    20,
+)
+_STRING, _FLOATS, _INTS, _STRINGS = 3, 6, 7, 8
+_TENSOR_FLOAT, _TENSOR_INT64 = 1, 7
 
 
 def to_onnx(forest: RandomForestClassifier) -> bytes:
@@ -26,39 +38,87 @@ def to_onnx(forest: RandomForestClassifier) -> bytes:
     Input ``features``: float32 (n, 15). Outputs ``label``: int64 (n,), the class index; ``probabilities``: float32 (n,
     12). The same forest always gives the same bytes.
     """
-    node = helper.make_node(
-        "TreeEnsembleClassifier", [INPUT], [LABEL, PROBABILITIES], domain="ai.onnx.ml", post_transform="NONE"
-    )
-    for name, values in _attributes(forest).items():
-        attribute = node.attribute.add(name=name)
-        if name == "nodes_modes":
-            attribute.type = onnx.AttributeProto.STRINGS
-            attribute.strings.extend(b"LEAF" if leaf else b"BRANCH_LEQ" for leaf in values)
-        elif values.dtype == np.float32:
-            attribute.type = onnx.AttributeProto.FLOATS
-            attribute.floats.extend(values)
-        else:
-            attribute.type = onnx.AttributeProto.INTS
-            attribute.ints.extend(values.tolist())
-    graph = helper.make_graph(
-        [node],
-        "sponsor_forest",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, len(COLUMNS)])],
+    node = [
+        (1, INPUT.encode()), (2, LABEL.encode()), (2, PROBABILITIES.encode()), (4, b"TreeEnsembleClassifier"),
+        *((5, attribute) for attribute in _attributes(_arrays(forest))),
+        (7, b"ai.onnx.ml"),
+    ]  # fmt: skip
+    graph = _message(
         [
-            helper.make_tensor_value_info(LABEL, TensorProto.INT64, [None]),
-            helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [None, len(CLASSES)]),
-        ],
+            (1, _message(node)),
+            (2, b"sponsor_forest"),
+            (11, _value(INPUT, _TENSOR_FLOAT, len(COLUMNS))),
+            (12, _value(LABEL, _TENSOR_INT64)),
+            (12, _value(PROBABILITIES, _TENSOR_FLOAT, len(CLASSES))),
+        ]
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
-    )
-    model.ir_version = _IR_VERSION
-    model.producer_name = "fanops-m4"
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+    opsets = [
+        (8, _message([(1, domain), (2, version)])) for domain, version in ((b"", _OPSET), (b"ai.onnx.ml", _ML_OPSET))
+    ]
+    return _message([(1, _IR_VERSION), (2, b"fanops-m4"), (7, graph), *opsets])
 
 
-def _attributes(forest: RandomForestClassifier) -> dict[str, NDArray[np.generic]]:
+def _message(fields: Iterable[tuple[int, int | bytes]]) -> bytes:
+    """Return a protobuf message: a number as a varint, bytes (texts, messages, packed arrays) with their length before them."""
+    return b"".join(
+        part
+        for number, value in fields
+        for part in (
+            (_varint(number << 3), _varint(value))
+            if isinstance(value, int)
+            else (_varint(number << 3 | 2), _varint(len(value)), value)
+        )
+    )
+
+
+def _varint(value: int) -> bytes:
+    groups = bytearray()
+    while value >= 0x80:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _varints(values: NDArray[np.uint32]) -> bytes:
+    """Return numbers from 0 to 2**32 - 1 as varints, one after the other."""
+    left = values.copy()
+    groups = np.empty((len(left), 5), dtype=np.uint8)
+    used = np.empty(groups.shape, dtype=bool)
+    for place in range(groups.shape[1]):
+        used[:, place] = (left > 0) | (place == 0)
+        groups[:, place] = (left & 0x7F) | np.where(left >= 0x80, 0x80, 0)
+        left >>= 7
+    packed: bytes = groups[used].tobytes()
+    return packed
+
+
+def _value(name: str, element: int, columns: int | None = None) -> bytes:
+    """Return the description of an input or output: any number of rows, and ``columns`` if it has them."""
+    shape = _message([(1, b""), *([] if columns is None else [(1, _message([(1, columns)]))])])
+    return _message([(1, name.encode()), (2, _message([(1, _message([(1, element), (2, shape)]))]))])
+
+
+_LEAF, _BRANCH = (_message([(_ATTRIBUTE_STRINGS, mode)]) for mode in (b"LEAF", b"BRANCH_LEQ"))
+
+
+def _attributes(arrays: Mapping[str, NDArray[np.generic]]) -> Iterable[bytes]:
+    """Yield the attributes of the operator as messages."""
+    for name, values in arrays.items():
+        fields: list[tuple[int, int | bytes]]
+        if values.dtype == bool:
+            yield _message([(_ATTRIBUTE_NAME, name.encode()), (_ATTRIBUTE_TYPE, _STRINGS)]) + b"".join(
+                [_LEAF if leaf else _BRANCH for leaf in values.tolist()]
+            )
+            continue
+        if values.dtype == np.float32:
+            fields = [(_ATTRIBUTE_FLOATS, values.astype("<f4").tobytes()), (_ATTRIBUTE_TYPE, _FLOATS)]
+        else:
+            fields = [(_ATTRIBUTE_INTS, _varints(values.astype(np.uint32))), (_ATTRIBUTE_TYPE, _INTS)]
+        yield _message([(_ATTRIBUTE_NAME, name.encode()), *fields])
+    yield _message([(_ATTRIBUTE_NAME, b"post_transform"), (_ATTRIBUTE_S, b"NONE"), (_ATTRIBUTE_TYPE, _STRING)])
+
+
+def _arrays(forest: RandomForestClassifier) -> dict[str, NDArray[np.generic]]:
     """Return the attributes of the operator, one flat array each, over the nodes (or leaf classes) of all trees."""
     columns: dict[str, list[NDArray[np.generic]]] = {}
 
@@ -70,24 +130,24 @@ def _attributes(forest: RandomForestClassifier) -> dict[str, NDArray[np.generic]
         tree = estimator.tree_
         leaf = tree.children_left < 0
         add(
-            nodes_treeids=np.full(tree.node_count, number),
-            nodes_nodeids=np.arange(tree.node_count),
-            nodes_featureids=np.where(leaf, 0, tree.feature),
+            nodes_treeids=np.full(tree.node_count, number, dtype=np.uint32),
+            nodes_nodeids=np.arange(tree.node_count, dtype=np.uint32),
+            nodes_featureids=np.where(leaf, 0, tree.feature).astype(np.uint32),
             nodes_values=np.where(leaf, np.float32(0), _round_down(tree.threshold)),
             nodes_modes=leaf,
-            nodes_truenodeids=np.where(leaf, 0, tree.children_left),
-            nodes_falsenodeids=np.where(leaf, 0, tree.children_right),
+            nodes_truenodeids=np.where(leaf, 0, tree.children_left).astype(np.uint32),
+            nodes_falsenodeids=np.where(leaf, 0, tree.children_right).astype(np.uint32),
         )
         chances = tree.value[:, 0, :] / len(forest.estimators_)
         nodes, classes = np.nonzero(chances * leaf[:, None])
         add(
-            class_treeids=np.full(len(nodes), number),
-            class_nodeids=nodes,
-            class_ids=classes,
+            class_treeids=np.full(len(nodes), number, dtype=np.uint32),
+            class_nodeids=nodes.astype(np.uint32),
+            class_ids=classes.astype(np.uint32),
             class_weights=chances[nodes, classes].astype(np.float32),
         )
     attributes: dict[str, NDArray[np.generic]] = {name: np.concatenate(parts) for name, parts in columns.items()}
-    attributes["classlabels_int64s"] = np.arange(len(CLASSES))
+    attributes["classlabels_int64s"] = np.arange(len(CLASSES), dtype=np.uint32)
     return attributes
 
 

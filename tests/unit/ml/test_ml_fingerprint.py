@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED, fingerprint, main
+from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED, LOCKS, fingerprint, main
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,7 +23,8 @@ def copy(tmp_path: Path) -> Path:
     ignored = shutil.ignore_patterns("function", "__pycache__")
     shutil.copytree(ROOT / "ml", tmp_path / "ml", ignore=ignored)
     (tmp_path / "requirements").mkdir()
-    shutil.copy(ROOT / "requirements" / "training.txt", tmp_path / "requirements")
+    for name in LOCKS:
+        shutil.copy(ROOT / "requirements" / name, tmp_path / "requirements")
     return tmp_path
 
 
@@ -49,6 +50,12 @@ def test_each_input_changes_its_part_and_the_whole(copy: Path) -> None:
     with (copy / "requirements" / "training.txt").open("a") as lock:
         lock.write("# x\n")
     assert changed_parts(before, fingerprint(10_000, 42, copy)) == {"fingerprint", "lock"}
+    # what reads data files decides only a training on one
+    drawn, read = fingerprint(10_000, 42, copy), fingerprint(0, 42, copy, data={"sha256": "1"})
+    with (copy / "requirements" / "training-data.txt").open("a") as lock:
+        lock.write("# x\n")
+    assert fingerprint(10_000, 42, copy) == drawn
+    assert changed_parts(read, fingerprint(0, 42, copy, data={"sha256": "1"})) == {"fingerprint", "lock"}
 
 
 #: Kinds of edits, appended to a module.

@@ -7,6 +7,7 @@ import io
 
 import joblib
 import numpy as np
+import onnx
 import pytest
 
 from ml.core.features import ContextArrays, Features, encode_arrays
@@ -16,7 +17,7 @@ from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
 from ml.data import partitions, synthetic
 from ml.forest import random_forest
-from ml.forest.onnx_export import _round_down, to_onnx
+from ml.forest.onnx_export import _round_down, _varint, _varints, to_onnx
 from tests.unit.ml.model_fixtures import Candidates, Forests, as_candidate, grown
 
 
@@ -93,6 +94,28 @@ def test_scikit_learn_and_onnx_give_the_same_answers(
     winners, single = model.predict([contexts.context(17)])
     assert single[0].tobytes() == found[17].tobytes()
     assert winners[0] == expected[17].argmax()
+
+
+def test_the_onnx_file_is_valid_and_every_attribute_has_a_value_for_each_node(forests: Forests) -> None:
+    model = onnx.load_from_string(to_onnx(forests[0]))
+    onnx.checker.check_model(model, full_check=True)
+    attributes = {
+        attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in model.graph.node[0].attribute
+    }
+    trees = [estimator.tree_ for estimator in forests[0].estimators_]
+    assert attributes["nodes_treeids"] == [n for n, tree in enumerate(trees) for _ in range(tree.node_count)]
+    assert attributes["nodes_truenodeids"] == [max(0, child) for tree in trees for child in tree.children_left]
+    leaves = [child < 0 for tree in trees for child in tree.children_left]
+    assert attributes["nodes_modes"] == [b"LEAF" if leaf else b"BRANCH_LEQ" for leaf in leaves]
+    assert len(attributes["nodes_values"]) == len(attributes["nodes_featureids"]) == len(leaves)
+    assert sum(attributes["class_weights"]) == pytest.approx(sum(leaves) / len(trees), rel=1e-5)
+    assert attributes["post_transform"] == b"NONE" and attributes["classlabels_int64s"] == list(range(12))
+
+
+def test_numbers_of_every_length_are_written_as_protobuf_does() -> None:
+    values = np.array([0, 1, 127, 128, 300, 2**14 - 1, 2**14, 2**21, 2**28, 2**32 - 1], dtype=np.uint32)
+    assert _varints(values) == onnx.AttributeProto(ints=values.tolist()).SerializeToString().replace(b"\x40", b"")
+    assert _varints(values) == b"".join(map(_varint, values.tolist()))
 
 
 def test_thresholds_keep_every_comparison() -> None:

@@ -73,4 +73,8 @@ def test_a_training_machine_gets_the_code_the_lock_and_the_prices(
     package = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "ml").rglob("*.py")}
     assert {name for name in package if not name.startswith("ml/function/")} <= names
     data = {"ml/core/sponsors.json", "ml/report/run_report.html.j2"}
-    assert names - package == data | {"requirements/training.txt", "pricing/google_cloud.yml"}
+    assert names - package == data | {
+        "requirements/training.txt",
+        "requirements/training-data.txt",
+        "pricing/google_cloud.yml",
+    }

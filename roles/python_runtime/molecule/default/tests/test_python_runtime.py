@@ -28,7 +28,7 @@ def test_programs_answer_with_their_version(host: Host, command: str, version: s
     assert re.match(version, host.check_output(command))
 
 
-@pytest.mark.parametrize("package", ["ca-certificates", "git", "python3-pip", "python3-venv"])
+@pytest.mark.parametrize("package", ["ca-certificates", "git", "python3-pip"])
 def test_system_packages_are_installed(host: Host, package: str) -> None:
     assert host.package(package).is_installed
 
