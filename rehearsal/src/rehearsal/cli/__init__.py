@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 
-from rehearsal.cli import ask, faults, isolate, lifecycle, log, new_method, permissions, status, trouble
+from rehearsal.cli import ask, calendar, faults, isolate, lifecycle, log, new_method, permissions, status, trouble
 from rehearsal.cli.output import say
 from rehearsal.errors import RehearsalError
 from rehearsal.settings import Settings, load
@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     methods.set_defaults(run=run_methods)
 
-    for command in (status, ask, log, faults, permissions, trouble, isolate, new_method):
+    for command in (status, ask, log, faults, permissions, trouble, calendar, isolate, new_method):
         command.add_parser(commands)
     return parser
 
