@@ -68,7 +68,7 @@ def test_a_schedule_needs_the_permissions_of_the_service_agent(world: World, tra
     world.do("POST", f"{path}/vm/removeResourcePolicies", policies)
     refused = world.call("POST", f"{path}/vm/addResourcePolicies", policies, status=412)
     assert "compute-system.iam.gserviceaccount.com needs to have [compute.instances.stop]" in refused["message"]
-    world.call("POST", path, vm_body("other", **policies), status=412)
+    world.call("POST", path, vm_body("other", resourcePolicies=policies["resourcePolicies"]), status=412)
 
 
 def test_the_calendar_of_schedules_can_be_moved_ahead(world: World, capsys: pytest.CaptureFixture[str]) -> None:
