@@ -48,6 +48,7 @@ class Survey:
             ("APIs", self._apis),
             ("identities", access.identities),
             ("build account", access.builder),
+            ("grants", lambda: access.grants(self._number)),
             ("OS Login", self._os_login),
             ("machine type", compute.machine_type),
             ("quota", compute.quota),
