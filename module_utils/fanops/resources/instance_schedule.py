@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, basename, compute_url, segment
@@ -74,9 +75,9 @@ class InstanceSchedule(Resource):
         for policy in stale:
             if self._attached(policy):
                 plan.act(
-                    f"detach {self.title} from {self.options['instance']}", lambda p=policy: self._attach("remove", p)
+                    f"detach {self.title} from {self.options['instance']}", partial(self._attach, "remove", policy)
                 )
-            plan.act(f"delete {self.title}", lambda p=policy: self._delete(p))
+            plan.act(f"delete {self.title}", partial(self._delete, policy))
         if state == "absent":
             if current:
                 plan.differences.compare(dict.fromkeys(self.view(current), ""), self.view(current))

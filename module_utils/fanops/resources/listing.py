@@ -36,7 +36,12 @@ def list_resources(
 
 def sort_resources(client: Client, options: dict[str, Any]) -> dict[str, Any]:
     """What ``project_resources_info`` returns for its options."""
-    names = {"schedule": "schedules", "firewall": "firewall_rules", "service_account": "service_accounts", "role": "roles"}
+    names = {
+        "schedule": "schedules",
+        "firewall": "firewall_rules",
+        "service_account": "service_accounts",
+        "role": "roles",
+    }
     ours_by_name = {kind: options[option] for kind, option in names.items()}
     found, disabled = list_resources(client, options["labels"], ours_by_name)
     ours, foreign = ([item for item, is_ours in found if is_ours is wanted] for wanted in (True, False))
