@@ -7,23 +7,23 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: gce_leftover
-short_description: Delete a disk or a static address that a VM left behind
+short_description: Delete a disk, a static address or an instance schedule that a VM left behind
 description:
-  - Deletes one disk or one reserved address. One that is in use is refused by Google.
+  - Deletes one disk, one reserved address or one instance schedule. One that is in use is refused by Google.
 author: FanOps (!UNKNOWN)
 extends_documentation_fragment: [attributes.manages, google_api]
 options:
   kind:
     description: What it is.
     type: str
-    choices: [disk, address]
+    choices: [disk, address, schedule]
     required: true
   name:
     description: Its name.
     type: str
     required: true
   place:
-    description: The zone of a disk, the region of an address.
+    description: The zone of a disk, the region of an address or a schedule.
     type: str
     required: true
   state:
@@ -53,7 +53,7 @@ from ansible.module_utils.fanops.resources.leftover import Leftover
 
 OPTIONS = {
     **SHARED_OPTIONS,
-    "kind": {"type": "str", "choices": ["disk", "address"], "required": True},
+    "kind": {"type": "str", "choices": ["disk", "address", "schedule"], "required": True},
     "name": {"type": "str", "required": True},
     "place": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["absent"], "default": "absent"},

@@ -47,6 +47,24 @@ options:
     type: list
     elements: str
     default: []
+  grants:
+    description: What accounts other than the deployer need on the project. Only its owner can give it.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      account:
+        description: The account's e-mail address. C({number}) stands for the project's number.
+        type: str
+        required: true
+      permission:
+        description: The permission.
+        type: str
+        required: true
+      role:
+        description: Id of the custom role that gives just this permission.
+        type: str
+        required: true
   vm_needed:
     description: Whether the run needs the VM. If not, machine type, quotas and network do not matter.
     type: bool
@@ -139,6 +157,12 @@ OPTIONS = {
     "permissions": {"type": "list", "elements": "str", "required": True},
     "role_file": {"type": "str", "required": True},
     "accounts": {"type": "list", "elements": "str", "default": []},
+    "grants": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {name: {"type": "str", "required": True} for name in ("account", "permission", "role")},
+    },
     "vm_needed": {"type": "bool", "default": True},
     "function_public": {"type": "bool", "default": True},
     "vm_name": {"type": "str", "required": True},

@@ -20,6 +20,11 @@ options:
     description: The labels of what is ours.
     type: dict
     required: true
+  schedules:
+    description: Names of the instance schedules that are ours.
+    type: list
+    elements: str
+    default: []
   firewall_rules:
     description: Names of the firewall rules that are ours.
     type: list
@@ -49,7 +54,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ours:
   description:
-    - Each with C(kind) (instance, disk, address, firewall, function, bucket, service_account, role), C(name), C(place)
+    - Each with C(kind) (instance, disk, address, schedule, firewall, function, bucket, service_account, role), C(name), C(place)
       and C(detail).
   returned: success
   type: list
@@ -73,6 +78,7 @@ from ansible.module_utils.fanops.resources.listing import sort_resources
 OPTIONS = {
     **SHARED_OPTIONS,
     "labels": {"type": "dict", "required": True},
+    "schedules": {"type": "list", "elements": "str", "default": []},
     "firewall_rules": {"type": "list", "elements": "str", "default": []},
     "service_accounts": {"type": "list", "elements": "str", "default": []},
     "roles": {"type": "list", "elements": "str", "default": []},

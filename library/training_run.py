@@ -50,6 +50,13 @@ options:
       - It runs in O(chdir) as O(user), for a minute at most. Its failure changes nothing.
     type: list
     elements: str
+  trigger:
+    description: What brought the run about. It is kept in the run's record.
+    type: str
+    default: site
+  why:
+    description: Why there is something to train. It is kept in the run's record.
+    type: str
   timeout_seconds:
     description: The run is stopped and failed after this time.
     type: int
@@ -168,6 +175,8 @@ OPTIONS = {
     "user": {"type": "str"},
     "memory_max": {"type": "str"},
     "on_end": {"type": "list", "elements": "str"},
+    "trigger": {"type": "str", "default": "site"},
+    "why": {"type": "str"},
     "timeout_seconds": {"type": "int", "default": 3600},
     "poll_seconds": {"type": "int", "default": 2},
     "reconnect_seconds": {"type": "int", "default": 300},

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put the log of a training run, and how the run ended, into the bucket: both outlive the machine.
+"""Put the log of a training run, how the run ended and what became of it, into the bucket: they outlive the machine.
 
     python -m ml.publish.run_log --run /var/lib/fanops/runs/ID --to gs://fanops-m4-models
 
-writes ``runs/ID/training.log`` (its last megabyte) and ``runs/ID/run.json`` (start, command, systemd's verdict). It is
-called at the end of every run, also of one that was killed, so it depends on nothing that the run made.
+writes ``runs/ID/training.log`` (its last megabyte), ``runs/ID/run.json`` (start, command, systemd's verdict) and
+``runs/ID/outcome.json``. It is called at the end of every run, also of one that was killed, so it depends on nothing that the run made.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ml.bucket import Bucket, BucketError, bucket_name
+from ml.publish import run_outcome
 
 LOG_BYTES = 2**20
 DEADLINE = 30.0  # seconds; the end of the run waits for this
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def upload(bucket: Bucket, run: Path) -> None:
-    """Write the two objects; the log first, so that whoever finds the record finds the log."""
+    """Write the three objects; the log first, so that whoever finds the record finds the log."""
     log = run / "training.log"
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOG_BYTES))
@@ -49,6 +50,7 @@ def upload(bucket: Bucket, run: Path) -> None:
             record["status"] = json.loads((run / name).read_text(encoding="utf-8"))
             break
     bucket.mirror(f"runs/{run.name}/run.json", json.dumps(record, indent=1).encode(), "application/json", run.name)
+    run_outcome.write(bucket, run)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,18 @@ options:
         description: Memory of an instance of the function, such as V(512Mi).
         type: str
         default: 512Mi
+      schedule:
+        description: When Google starts the VM by itself, as five cron fields. Empty is never.
+        type: str
+        default: ""
+      timezone:
+        description: The time zone of the schedule.
+        type: str
+        default: UTC
+      max_run_seconds:
+        description: After how many seconds Google stops the VM.
+        type: int
+        default: 7200
   prices:
     description: Path of the price file (pricing/google_cloud.yml of this repository).
     type: path

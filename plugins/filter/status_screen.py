@@ -10,14 +10,16 @@ from typing import Any
 
 Facts = dict[str, Any]
 STOPPED = ("TERMINATED", "STOPPED")
+SHOWN_RUNS = 3
 
 
 def status_document(facts: Facts, now: str) -> Facts:
     """Return {"vm", "stops", "release", "function", "repository", …} of plain values.
 
     ``facts`` holds the results of our modules: ``name``, ``vm`` (instance or None), ``history``, ``watchdog`` (its own
-    answer, None where it could not be asked), ``schedules`` (resource policies), ``release`` (manifest or None),
-    ``function`` (name, url, status, latency_ms, response), ``repository`` (its name and version). ``now`` is RFC 3339.
+    answer, None where it could not be asked), ``runs`` (what training_history_info returns), ``release`` (manifest or None),
+    ``function`` (name, url, status, latency_ms, response), ``log`` (the last run's last line), ``repository`` (its name and version).
+    ``now`` is RFC 3339.
     """
     vm, history = facts.get("vm"), facts.get("history") or []
     events = [event for event in history if not event.get("failed")]
@@ -25,7 +27,9 @@ def status_document(facts: Facts, now: str) -> Facts:
         "at": now,
         "vm": _vm(facts["name"], vm, events, now),
         "stops": _stops(vm, facts.get("watchdog"), events, now),
-        "schedule": _schedules(vm),
+        "schedule": (facts.get("runs") or {}).get("schedule"),
+        "missed": (facts.get("runs") or {}).get("missed") or [],
+        "runs": ((facts.get("runs") or {}).get("outcomes") or [])[-SHOWN_RUNS:],
         "release": _release(facts.get("release"), now),
         "repository": facts.get("repository"),
         "function": facts.get("function") or {},
@@ -38,8 +42,16 @@ def status_screen(document: Facts) -> list[str]:
     vm, release, function = document["vm"], document["release"], document["function"]
     lines = [f"{'vm':<10} {vm['name']}{' in ' + vm['zone'] if vm.get('zone') else ''}: {_vm_text(vm)}"]
     lines += [f"{'stops' if index == 0 else '':<10} {line}" for index, line in enumerate(document["stops"]["lines"])]
-    if document["schedule"]:
-        lines.append(f"{'schedule':<10} {document['schedule']}")
+    schedule = document["schedule"]
+    if schedule:
+        lines.append(
+            f"{'schedule':<10} {schedule['cron']} ({schedule['timezone']}), next {_utc(schedule['next']) or 'never'}"
+        )
+    if document["missed"]:
+        lines.append(f"{'missed':<10} DID NOT COME: {', '.join(document['missed'])}")
+    for index, run in enumerate(reversed(document["runs"])):
+        text = f"{run['ended']} {run['result']} ({run['trigger']}): {run['message'] or run['why'] or run['run']}"
+        lines.append(f"{'runs' if index == 0 else '':<10} {text}")
     if release:
         text = f"{release['version']}, made {_utc(release['created'])} ({release['age']} ago)"
         text += f" by {release['made_by']}" if release["made_by"] else ""
@@ -115,11 +127,6 @@ def _stopper(event: Facts) -> str:
     if event["by"] == "the guest":
         return "itself (its watchdog, or somebody on it)"
     return "Google (run limit or schedule)" if event["by"] == "Google" else str(event["by"])
-
-
-def _schedules(vm: Facts | None) -> str | None:
-    policies = [url.rsplit("/", 1)[-1] for url in (vm or {}).get("resourcePolicies", [])]
-    return ", ".join(policies) or None
 
 
 def _release(release: Facts | None, now: str) -> Facts | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rehearsal.services.compute import resource_policies
 from rehearsal.services.compute.startup import Compute
 from rehearsal.testing.memory import Guest, MemoryGuests
 
@@ -71,6 +72,16 @@ class World:
                 return found
             time.sleep(0.01)
         raise AssertionError("it did not happen")
+
+    def let_schedules_act(self, *, allowed: bool = True) -> None:
+        """Grant Compute's service agent what instance schedules need, as a project's owner must; or take it away again."""
+        resource, role = f"projects/{PROJECT}", "roles/compute.instanceAdmin.v1"
+        policy = self.cloud.identity.get_policy(resource)
+        policy["bindings"] = [bound for bound in policy["bindings"] if bound["role"] != role]
+        if allowed:
+            agent = f"serviceAccount:{resource_policies.service_agent(self.cloud, PROJECT)}"
+            policy["bindings"].append({"role": role, "members": [agent]})
+        self.cloud.identity.set_policy(resource, policy)
 
     def restart(self) -> None:
         """End the control plane and start it again on the same store."""

@@ -21,6 +21,7 @@ TRAINER, SERVER = (f"{name}@{PROJECT}.iam.gserviceaccount.com" for name in ("m4-
 VM = f"{COMPUTE}/zones/us-central1-a/instances/ml-training-vm"
 FIREWALL = f"{COMPUTE}/global/firewalls/fanops-m4-allow-ssh"
 BUCKET = "https://storage.googleapis.com/storage/v1/b/fanops-m4-models"
+SCHEDULE = ("-e", '{"training_schedule": "30 3 * * 1"}')
 Row = Callable[..., None]
 HEADING, COMMAND = "Identities hold what they use", "make prove-identity"
 TABLES = {
@@ -72,6 +73,11 @@ def drift(owner: Owner) -> None:
     owner.call("PATCH", f"{VM}/updateShieldedInstanceConfig", {"enableSecureBoot": False})
 
 
+def reports_of(cloud: Rehearsal) -> Any:
+    """Who may do what, and did: by e-mail address."""
+    return cloud.rehearsal("permissions", "--output", "json").json
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
@@ -92,6 +98,15 @@ def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owne
     cloud = empty_project
     play(cloud, "playbooks/provision_resources.yml", "-e", '{"training_plan": {"needed": false}}')
     play(cloud, "site.yml")
+    # The VM is the schedule's, then nobody's; the teardown finds one that site.yml made again.
+    owner.let_schedules_act(*SCHEDULE)
+    play(cloud, "site.yml", *SCHEDULE)
+    play(cloud, "playbooks/schedule_training.yml", "-e", '{"training_schedule": "30 4 * * 1"}')
+    # At its boot the VM asks who started it.
+    play(cloud, "playbooks/start_vm.yml", *SCHEDULE)
+    wait_until(lambda: "compute.zoneOperations.list" not in reports_of(cloud)[TRAINER]["unused"])
+    play(cloud, "playbooks/stop_vm.yml")
+    play(cloud, "playbooks/unschedule_training.yml")
     drift(owner)
     play(cloud, "site.yml", "-e", "training_seed=7", "-e", "function_public=false")
     play(cloud, "playbooks/rollback_release.yml")
@@ -126,10 +141,10 @@ def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owne
     # Google takes a while to delete an address, and is asked how far it is; here that is done at once.
     assert as_deployer(cloud, f"{COMPUTE}/regions/us-central1/operations/{operation['name']}") == 200
     # The trainer's and the function's grants go with the bucket: they are looked at before.
-    reports = cloud.rehearsal("permissions", "--output", "json").json
+    reports = reports_of(cloud)
     assert reports[TRAINER]["granted"] and reports[SERVER]["granted"]
     play(cloud, "playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
-    reports[DEPLOYER] = cloud.rehearsal("permissions", "--output", "json").json[DEPLOYER]
+    reports[DEPLOYER] = reports_of(cloud)[DEPLOYER]
     for email in (DEPLOYER, TRAINER, SERVER):
         report = reports[email]
         row(email.partition("@")[0], len(report["granted"]), len(report["exercised"]), len(report["unused"]))

@@ -66,6 +66,14 @@ class Owner:
         self.call("POST", f"{IAM}/serviceAccounts", {"accountId": name}, ok=(200, 409))
         return f"{name}@{PROJECT}.iam.gserviceaccount.com"
 
+    def let_schedules_act(self, *schedule: str) -> None:
+        """Type the commands with which the preflight of a scheduled site ends."""
+        refused = self.cloud.playbook("playbooks/validate_inputs.yml", *schedule)
+        assert refused.code == 2 and "lacks compute.instances.start" in refused.output, refused.output[-3000:]
+        line = next(line for line in refused.output.splitlines() if "Mend it: gcloud" in line)
+        granted = self.cloud.run("bash", "-ec", line.partition("Mend it: ")[2], **self.environment)
+        assert granted.code == 0, granted.output
+
     def set_role(self, held: list[str]) -> None:
         """Make the deployer's role carry just these permissions."""
         url = f"{IAM}/roles/{ROLE_FILE.stem}?updateMask=includedPermissions"

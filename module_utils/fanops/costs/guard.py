@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils.fanops.costs.findings import Finding, together, total
 from ansible.module_utils.fanops.costs.prices import Money, Prices, cents
 from ansible.module_utils.fanops.costs.project_inventory import Disk, Holdings, Vm, Wanted
+from ansible.module_utils.fanops.costs.schedule import schedule_cost
 
 Rule = Callable[[Wanted, Holdings, Prices], Iterator[Finding]]
 RULES: dict[str, Rule] = {}
@@ -24,6 +25,7 @@ def judge(wanted: Wanted, found: Holdings, prices: Prices) -> list[Finding]:
 
 def facts(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
     """The findings and the prices as facts, whether they are reason to refuse or not."""
+    scheduled = schedule_cost(wanted, prices)
     verdict = f"Billable: {together(findings, prices)}" if findings else f"Free by the rules of {prices.as_of}"
     return {
         "findings": [finding.facts() for finding in findings],
@@ -31,7 +33,7 @@ def facts(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Pric
         "summary": f"{verdict}. {prices.ipv4_note}",
         "machine": _machine(wanted, found, prices),
         "as_of": prices.as_of,
-        "plan_notes": [f"cost    {verdict}"],
+        "plan_notes": [f"cost    {verdict}", *([f"cost    schedule {scheduled['text']}"] if scheduled else [])],
     }
 
 

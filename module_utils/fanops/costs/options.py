@@ -10,6 +10,7 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.fanops.costs.prices import Prices
 from ansible.module_utils.fanops.costs.project_inventory import Wanted
+from ansible.module_utils.fanops.training import cron
 
 CONFIGURATION_OPTIONS: dict[str, Any] = {
     "configuration": {
@@ -30,6 +31,9 @@ CONFIGURATION_OPTIONS: dict[str, Any] = {
             "soft_delete_seconds": {"type": "int", "default": 0},
             "function_min_instances": {"type": "int", "default": 0},
             "function_memory": {"type": "str", "default": "512Mi"},
+            "schedule": {"type": "str", "default": ""},
+            "timezone": {"type": "str", "default": "UTC"},
+            "max_run_seconds": {"type": "int", "default": 7200},
         },
     },
     "prices": {"type": "path", "required": True},
@@ -47,9 +51,15 @@ def load_prices(module: AnsibleModule) -> Prices:
 
 
 def load_wanted(module: AnsibleModule) -> Wanted:
-    """What is asked for; ends the module where the function's memory is none."""
+    """What is asked for; ends the module where the function's memory or the schedule is none."""
     try:
-        return Wanted.of(module.params["configuration"])
+        wanted = Wanted.of(module.params["configuration"])
     except ValueError as error:
         module.fail_json(msg=f"Could not judge the configuration: {error}. Set function_memory.")
         raise
+    try:
+        if wanted.schedule:
+            cron.check(wanted.schedule, wanted.timezone)
+    except ValueError as error:
+        module.fail_json(msg=f"Could not judge the schedule: {error}. Set it in inventory/group_vars/all/training.yml.")
+    return wanted

@@ -35,6 +35,10 @@ class Wanted:
     fallback_zones: tuple[str, ...] = ()
     #: Whether a running VM is about to get this machine type: what it is now does not last.
     resizes: bool = False
+    #: When Google starts the VM by itself, in which time zone, and after how many seconds it stops the VM again at the latest.
+    schedule: str = ""
+    timezone: str = "UTC"
+    max_run_seconds: int = 0
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Wanted:

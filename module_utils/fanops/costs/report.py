@@ -12,6 +12,7 @@ from ansible.module_utils.fanops.costs.ledger import Run
 from ansible.module_utils.fanops.costs.monthly import month_hours, monthly
 from ansible.module_utils.fanops.costs.prices import ZERO, Prices, cents
 from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
+from ansible.module_utils.fanops.costs.schedule import schedule_cost
 
 #: Columns of a terminal that everything but a long resource name fits into.
 WIDTH = 100
@@ -35,6 +36,7 @@ def report(
             "estimate": monthly(wanted, found, prices, hours).facts(),
             "stopped": monthly(wanted, found, prices, ZERO, everything_off=True).facts(),
         },
+        "schedule": schedule_cost(wanted, prices),
         "always_free": prices.free_quantities,
         "runs": ledger,
         "runs_total": {
@@ -85,6 +87,7 @@ def lines(data: dict[str, Any]) -> list[str]:
         "",
         f"When everything is stopped, ${months['stopped']['with_free']:.2f} a month is left with Always Free, "
         f"${months['stopped']['list']:.2f} without.",
+        *([f"The schedule: {data['schedule']['text']}; Google takes nothing for it."] if data["schedule"] else []),
         *textwrap.wrap(data["external_ipv4"], WIDTH),
         *(
             []

@@ -17,6 +17,8 @@ ON_PROJECT = frozenset({"storage.buckets.create", "storage.buckets.list"})
 STORAGE = "https://storage.googleapis.com/storage/v1"
 #: Google tests no more at once.
 TESTED_AT_ONCE = 100
+#: Predefined roles that carry what ``grants`` asks for.
+CARRIER_ROLES = ("roles/owner", "roles/editor", "roles/compute.admin", "roles/compute.instanceAdmin.v1")
 #: Any of these lets the account build. A custom role may as well; that is taken on trust.
 BUILDER_ROLES = ("roles/cloudbuild.builds.builder", "roles/editor", "roles/owner")
 
@@ -55,8 +57,7 @@ class Access:
         """Service accounts that exist but are disabled: the run would find out only when the VM or function starts."""
         found = []
         for email in self.options["accounts"]:
-            url = f"{self._iam}/serviceAccounts/{segment(email)}"
-            account = self.client.find(url, attempting=f"read service account {email}")
+            account = self._account(email)
             if account and account.get("disabled"):
                 remedy = f"gcloud iam service-accounts enable {email} --project={self.client.project}"
                 found.append(Finding("identities", f"service account {email} is disabled", remedy))
@@ -68,11 +69,7 @@ class Access:
         url = f"https://cloudbuild.googleapis.com/v1/projects/{self._project}/locations/{region}/defaultServiceAccount"
         answer = self.client.get(url, attempting="find out which account builds")
         email = basename(answer.get("serviceAccountEmail", ""))
-        policy = self.client.call(
-            "POST", f"https://cloudresourcemanager.googleapis.com/v1/projects/{self._project}:getIamPolicy",
-            attempting="read the project's IAM policy", body={"options": {"requestedPolicyVersion": 3}}, repeatable=True,
-        )  # fmt: skip
-        roles = [b["role"] for b in policy.get("bindings", []) if f"serviceAccount:{email}" in b.get("members", [])]
+        roles = [b["role"] for b in self._bindings() if f"serviceAccount:{email}" in b.get("members", [])]
         if not email or any(role in BUILDER_ROLES or not role.startswith("roles/") for role in roles):
             return []
         remedy = (
@@ -97,6 +94,45 @@ class Access:
         url = f"{STORAGE}/b/{segment(self.options['bucket'])}/iam/testPermissions"
         answer = self.client.get(url, attempting="test permissions on the bucket", params={"permissions": permissions})
         return set(answer.get("permissions", []))
+
+    def grants(self, number: str) -> list[Finding]:
+        """What other accounts need on the project, which only its owner can give: one finding with all the commands.
+
+        ``number`` is the project's, which the e-mail addresses of Google's own agents carry.
+        """
+        wanted = self.options["grants"]
+        bindings = self._bindings() if wanted else []
+        missing, commands = [], []
+        for grant in wanted:
+            email, project = grant["account"].format(number=number), self.client.project
+            member, role = f"serviceAccount:{email}", f"projects/{project}/roles/{grant['role']}"
+            held = [b["role"] for b in bindings if member in b.get("members", []) and not b.get("condition")]
+            custom = self.client.find(f"https://iam.googleapis.com/v1/{role}", attempting=f"read {grant['role']}") or {}
+            complete = grant["permission"] in custom.get("includedPermissions", []) and not custom.get("deleted")
+            if any(name in CARRIER_ROLES for name in held) or (complete and role in held):
+                continue
+            missing.append(f"{email} lacks {grant['permission']}")
+            if email.endswith(f"@{project}.iam.gserviceaccount.com") and not self._account(email):
+                commands.append(f"gcloud iam service-accounts create {email.partition('@')[0]} --project={project}")
+            if not complete:
+                verb = "undelete" if custom.get("deleted") else "update" if custom else "create"
+                permissions = "" if custom.get("deleted") else f" --permissions={grant['permission']}"
+                commands.append(f"gcloud iam roles {verb} {grant['role']} --project={project}{permissions}")
+            commands.append(
+                f"gcloud projects add-iam-policy-binding {project} --condition=None --member={member} --role={role}"
+            )
+        return [Finding("grants", names(missing), " && ".join(commands))] if missing else []
+
+    def _account(self, email: str) -> dict[str, Any] | None:
+        url = f"{self._iam}/serviceAccounts/{segment(email)}"
+        return self.client.find(url, attempting=f"read service account {email}")
+
+    def _bindings(self) -> list[dict[str, Any]]:
+        policy = self.client.call(
+            "POST", f"https://cloudresourcemanager.googleapis.com/v1/projects/{self._project}:getIamPolicy",
+            attempting="read the project's IAM policy", body={"options": {"requestedPolicyVersion": 3}}, repeatable=True,
+        )  # fmt: skip
+        return list(policy.get("bindings", []))
 
     def _tested(self, url: str, permissions: list[str]) -> set[str]:
         body = {"permissions": permissions}

@@ -50,6 +50,7 @@ class Survey:
             ("APIs", self._apis),
             ("identities", access.identities),
             ("build account", access.builder),
+            ("grants", lambda: access.grants(self._number)),
             ("machine type", compute.machine_type),
             ("quota", compute.quota),
             ("network", compute.network),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A disk or an address that a VM left behind."""
+"""A disk, an address or a schedule that a VM left behind."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 from ansible.module_utils.fanops.api.client import basename, compute_url, segment
 from ansible.module_utils.fanops.reconcile.reconciler import Resource
 
-COLLECTIONS = {"disk": "zones/{place}/disks/{name}", "address": "regions/{place}/addresses/{name}"}
-
-COLLECTIONS = {"disk": "zones/{place}/disks/{name}", "address": "regions/{place}/addresses/{name}"}
+COLLECTIONS = {
+    "disk": "zones/{place}/disks/{name}",
+    "address": "regions/{place}/addresses/{name}",
+    "schedule": "regions/{place}/resourcePolicies/{name}",
+}
 
 
 class Leftover(Resource):
-    """A disk or an address that nothing needs any more."""
+    """A disk, an address or a schedule that nothing needs any more."""
 
     @property
     def title(self) -> str:

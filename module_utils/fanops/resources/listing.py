@@ -36,7 +36,12 @@ def list_resources(
 
 def sort_resources(client: Client, options: dict[str, Any]) -> dict[str, Any]:
     """What ``project_resources_info`` returns for its options."""
-    names = {"firewall": "firewall_rules", "service_account": "service_accounts", "role": "roles"}
+    names = {
+        "schedule": "schedules",
+        "firewall": "firewall_rules",
+        "service_account": "service_accounts",
+        "role": "roles",
+    }
     ours_by_name = {kind: options[option] for kind, option in names.items()}
     found, disabled = list_resources(client, options["labels"], ours_by_name)
     ours, foreign = ([item for item, is_ours in found if is_ours is wanted] for wanted in (True, False))
@@ -45,7 +50,7 @@ def sort_resources(client: Client, options: dict[str, Any]) -> dict[str, Any]:
 
 def _aggregated(client: Client, collection: str, kind: str) -> Iterator[Item]:
     url = f"{compute_url(client.project)}/aggregated/{collection}"
-    for page in client.pages(url, attempting=f"list the {kind}s of project {client.project}"):
+    for page in client.pages(url, attempting=f"list the {collection} of project {client.project}"):
         for scope in page.get("items", {}).values():
             yield from scope.get(collection, [])
 
@@ -69,6 +74,14 @@ def _addresses(client: Client) -> Iterator[Found]:
         place = basename(address.get("region", "global"))
         detail = f"{address['address']} {address['status']}"
         yield {"name": address["name"], "place": place, "detail": detail}, address.get("labels", {}), address["name"]
+
+
+def _schedules(client: Client) -> Iterator[Found]:
+    for policy in _aggregated(client, "resourcePolicies", "resource policy"):
+        schedule = policy.get("instanceSchedulePolicy", {})
+        starts = (schedule.get("vmStartSchedule") or {}).get("schedule", "no start")
+        detail = f"{starts} {schedule.get('timeZone', '')}".strip()
+        yield {"name": policy["name"], "place": basename(policy["region"]), "detail": detail}, {}, policy["name"]
 
 
 def _firewalls(client: Client) -> Iterator[Found]:
@@ -118,6 +131,7 @@ READERS: dict[str, Callable[[Client], Iterator[Found]]] = {
     "instance": _instances,
     "disk": _disks,
     "address": _addresses,
+    "schedule": _schedules,
     "firewall": _firewalls,
     "bucket": _buckets,
     "service_account": _service_accounts,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -36,7 +37,17 @@ def read_log(client: Client, params: dict[str, Any]) -> dict[str, Any]:
     attempting = f"read the log of run {run_id} in gs://{bucket}"
     log = client.download(bucket, f"runs/{run_id}/training.log", attempting=attempting)
     record = client.download(bucket, f"runs/{run_id}/run.json", attempting=attempting)
+    if log is None:  # a start that trained nothing has an outcome only
+        log = client.download(bucket, f"runs/{run_id}/outcome.json", attempting=attempting)
+        record = None if log is None else _idle_record(json.loads(log))
     if log is None:
         raise GoogleApiError(attempting, "there is none", "Check run_id, or leave it out for the last run.")
     lines = log.decode("utf-8", "replace").splitlines()[-params["lines"] :]
     return {"run_id": run_id, "run": json.loads(record or b"{}"), "lines": lines}
+
+
+def _idle_record(outcome: dict[str, Any]) -> bytes:
+    ended = datetime.datetime.fromisoformat(outcome["ended"].replace("Z", "+00:00")).timestamp()
+    return json.dumps(
+        {"status": {"result": "failure" if outcome.get("message") else "success", "ended": ended}}
+    ).encode()

@@ -236,6 +236,8 @@ class TrainingRun:
             "started": self._clock(),
             "timeout_seconds": self.options["timeout_seconds"],
             "oom_kills": oom_kills(),
+            "trigger": self.options.get("trigger") or "site",
+            "why": self.options.get("why") or "",
         }
         new = self.folder / "run.json.new"
         new.write_text(json.dumps(record), encoding="utf-8")

@@ -130,11 +130,17 @@ class TestResourcePolicies:
     }
 
     def test_life_of_a_schedule(self, world: World) -> None:
+        world.let_schedules_act()
         done = world.do("POST", self.PATH, self.SCHEDULE)
         assert "/regions/us-central1/operations/" in done["selfLink"]
         policy = world.call("GET", f"{self.PATH}/nights")
         assert policy["status"] == "READY"
-        assert "nextRunStartTime" in policy["resourceStatus"]["instanceSchedulePolicy"]
+        before = policy["resourceStatus"]["instanceSchedulePolicy"]["nextRunStartTime"]
+        later = self.SCHEDULE["instanceSchedulePolicy"] | {"vmStopSchedule": {"schedule": "0 21 * * *"}}
+        world.do("PATCH", f"{self.PATH}/nights", {"instanceSchedulePolicy": later, "description": "Later"})
+        policy = world.call("GET", f"{self.PATH}/nights")
+        assert (policy["instanceSchedulePolicy"], policy["description"]) == (later, "Later")
+        assert before != policy["resourceStatus"]["instanceSchedulePolicy"]["nextRunStartTime"]
         vm = world.create(resourcePolicies=[policy["selfLink"]])
         assert vm["resourcePolicies"] == [policy["selfLink"]]
         world.call("DELETE", f"{self.PATH}/nights", status=400)

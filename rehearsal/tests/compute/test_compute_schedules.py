@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from compute_world import PROJECT, ZONE, World
+from compute_world import PROJECT, ZONE, World, vm_body
+from rehearsal.cli.calendar import run
 from rehearsal.services.compute import clock, operations, timers
 
 PATH = "regions/us-central1/resourcePolicies"
@@ -27,6 +29,7 @@ def travel(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], N
 
 
 def scheduled(world: World, **schedule: Any) -> Any:
+    world.let_schedules_act()
     policy = {"timeZone": "UTC"} | schedule
     world.do("POST", PATH, {"name": "nights", "instanceSchedulePolicy": policy})
     return world.create(resourcePolicies=[f"{PATH}/nights"])
@@ -54,17 +57,34 @@ def test_a_vm_is_stopped_and_started(world: World, travel: Callable[[float], Non
     assert f"service-{world.cloud.identity.project_number(PROJECT)}@compute-system.iam.gserviceaccount.com" in users
 
 
-def test_nothing_happens_without_the_permission_of_the_service_agent(
-    world: World, travel: Callable[[float], None]
-) -> None:
-    resource = f"projects/{PROJECT}"
-    policy = world.cloud.identity.get_policy(resource)
-    policy["bindings"] = [bound for bound in policy["bindings"] if bound["role"] != "roles/compute.serviceAgent"]
-    world.cloud.identity.set_policy(resource, policy)
+def test_a_schedule_needs_the_permissions_of_the_service_agent(world: World, travel: Callable[[float], None]) -> None:
     scheduled(world, vmStopSchedule={"schedule": "*/5 * * * *"})
+    world.let_schedules_act(allowed=False)
     travel(600)
     world.until(lambda: "lastRunStartTime" in _status(world))
     assert world.vm()["status"] == "RUNNING"
+    # The agent's own role does not carry them: without a grant, no schedule can be attached, with its VM or later.
+    path, policies = f"zones/{ZONE}/instances", {"resourcePolicies": [f"{PATH}/nights"]}
+    world.do("POST", f"{path}/vm/removeResourcePolicies", policies)
+    refused = world.call("POST", f"{path}/vm/addResourcePolicies", policies, status=412)
+    assert "compute-system.iam.gserviceaccount.com needs to have [compute.instances.stop]" in refused["message"]
+    world.call("POST", path, vm_body("other", resourcePolicies=policies["resourcePolicies"]), status=412)
+
+
+def test_the_calendar_of_schedules_can_be_moved_ahead(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    scheduled(world, vmStartSchedule={"schedule": "30 2 * * 1"}, timeZone="Europe/Paris")
+    world.do("POST", f"zones/{ZONE}/instances/vm/stop")
+    for _week in range(30):  # a change to summer time, or from it, is among them
+        before = _status(world)["nextRunStartTime"]
+        assert run(world.cloud.settings, argparse.Namespace(next=True, ahead=None)) == 0
+        world.until(lambda: world.vm()["status"] == "RUNNING")
+        assert clock.parse(before) <= clock.parse(_status(world)["lastRunStartTime"]) < clock.parse(before) + 60
+        world.do("POST", f"zones/{ZONE}/instances/vm/stop")
+    starts = [
+        item for item in world.call("GET", f"zones/{ZONE}/operations")["items"] if item["operationType"] == "start"
+    ]
+    assert len(starts) == 30
+    assert capsys.readouterr().out.splitlines()[-1].startswith("20")
 
 
 def test_an_expired_schedule_does_nothing(world: World, travel: Callable[[float], None]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.fanops.costs.findings import refusal, together, total
-from ansible.module_utils.fanops.costs.guard import RULES, judge
+from ansible.module_utils.fanops.costs.guard import RULES, facts, judge
 from ansible.module_utils.fanops.costs.prices import Prices
 from ansible.module_utils.fanops.costs.project_inventory import Address, Bucket, Disk, Holdings, Vm, Wanted
+from ansible.module_utils.fanops.costs.schedule import schedule_cost
 
 REPOSITORY = Path(__file__).parents[3]
 PRICES = Prices(yaml.safe_load((REPOSITORY / "pricing/google_cloud.yml").read_text()))
@@ -149,3 +150,24 @@ def test_workers_that_exist_are_not_counted_twice() -> None:
     disk = Disk("ml-training-worker-1", ZONE, "pd-standard", 30, ("ml-training-worker-1",))
     findings = judge(replace(WANTED, workers=1), having(vms=(VM, worker), disks=(DISK, disk)), PRICES)
     assert [finding.rule for finding in findings] == ["worker-vms"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "dollars"),
+    [
+        # 52 Mondays of 2 hours in 12 months: 8.67 h at 0.008376 and at 0.016751 an hour
+        ({}, (0.07, 0.0)),
+        ({"zone": "europe-west1-b"}, (0.07, 0.07)),
+        ({"machine_type": "e2-small"}, (0.15, 0.15)),
+        ({"machine_type": "n9-huge"}, (None, None)),
+        # No month has more hours than there are: 365 days of 24 runs of 2 hours
+        ({"schedule": "0 * * * *"}, (6.11, 0.0)),
+    ],
+)
+def test_a_schedule_says_what_it_can_come_to(changes: dict[str, Any], dollars: tuple[float | None, float]) -> None:
+    weekly: dict[str, Any] = {"schedule": "30 3 * * 1", "timezone": "Europe/Paris", "max_run_seconds": 7200}
+    wanted = replace(WANTED, **weekly | changes)
+    cost = schedule_cost(wanted, PRICES)
+    assert cost and (cost["list"], cost["with_free"]) == dollars
+    assert f"cost    schedule {cost['text']}" in facts([], wanted, Holdings(), PRICES)["plan_notes"]
+    assert schedule_cost(WANTED, PRICES) is None

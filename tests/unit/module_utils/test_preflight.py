@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "permissions": PERMISSIONS,
     "role_file": "roles/project_foundation/files/fanops_m4_deployer.yml",
     "accounts": [SERVER],
+    "grants": [],
     "vm_needed": True,
     "function_public": True,
     "vm_name": "ml-training-vm",
@@ -231,3 +232,46 @@ def test_missing_tools_and_a_wrong_clock(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(requests, "get", answered("Sun, 09 Sep 2001 01:56:40 GMT"))
     (skewed,) = local.clock()
     assert "600 s behind Google's" in skewed.found and "timedatectl" in skewed.remedy
+
+
+GRANTS = [
+    {
+        "account": "service-{number}@compute-system.iam.gserviceaccount.com",
+        "permission": "compute.instances.start",
+        "role": "fanops_m4_schedule_starter",
+    },
+    {
+        "account": f"m4-trainer@{PROJECT}.iam.gserviceaccount.com",
+        "permission": "compute.zoneOperations.list",
+        "role": "fanops_m4_start_reader",
+    },
+]
+
+
+def test_what_a_schedule_needs_is_one_finding_until_the_owner_has_typed_its_commands(
+    control_plane: Any, look: Any
+) -> None:
+    identity = control_plane.identity
+    number = identity.project_number(PROJECT)
+    line = look(grants=GRANTS)["grants"]
+    assert f"service-{number}@compute-system.iam.gserviceaccount.com lacks compute.instances.start" in line
+    commands = line.split("Mend it: ")[1].split(" && ")
+    assert [command.split()[1:4] for command in commands] == [
+        ["iam", "roles", "create"],
+        ["projects", "add-iam-policy-binding", PROJECT],
+        ["iam", "service-accounts", "create"],
+        ["iam", "roles", "create"],
+        ["projects", "add-iam-policy-binding", PROJECT],
+    ]
+    identity.accounts.create(PROJECT, GRANTS[1]["account"])
+    for grant in GRANTS:
+        role = f"projects/{PROJECT}/roles/{grant['role']}"
+        identity.custom_roles.put(role, {"name": role, "includedPermissions": [grant["permission"]]})
+        policy = identity.get_policy(f"projects/{PROJECT}")
+        member = f"serviceAccount:{grant['account'].format(number=number)}"
+        policy["bindings"].append({"role": role, "members": [member]})
+        identity.set_policy(f"projects/{PROJECT}", policy)
+    assert look(grants=GRANTS) == {}
+    # A role that somebody has emptied since gives nothing.
+    identity.custom_roles.put(role, {"name": role, "includedPermissions": ["compute.zones.list"]})
+    assert "gcloud iam roles update fanops_m4_start_reader" in look(grants=GRANTS)["grants"]

@@ -80,3 +80,27 @@ def test_whoever_stops_it_first_comes_first() -> None:
     watchdog = {"armed": True, "power_off": False, "at": "2026-11-24T14:00:00Z", "reason": "run r is active"}
     document = plugin.status_document({"name": "vm", "vm": RUNNING, "watchdog": watchdog}, NOW)
     assert (document["stops"]["by"], document["stops"]["at"]) == ("Google", "2026-11-24T13:50:00Z")
+
+
+def test_the_schedule_what_did_not_come_and_the_last_runs() -> None:
+    run = {
+        "run": "r",
+        "ended": "2026-11-23T06:10:00Z",
+        "result": "promoted",
+        "trigger": "schedule",
+        "why": "changed: data",
+        "message": "",
+    }
+    schedule = {"cron": "0 6 * * 1", "timezone": "UTC", "next": "2026-11-29T22:00:00.000-08:00", "last": None}
+    older = [
+        {**run, "ended": f"2026-11-0{day}T06:10:00Z", "result": "failed", "message": "no data"} for day in (1, 2, 3)
+    ]
+    shown = screen(vm=None, runs={"schedule": schedule, "missed": ["2026-11-16T06:00:00Z"], "outcomes": [*older, run]})
+    assert (
+        "schedule   0 6 * * 1 (UTC), next 2026-11-30T06:00:00Z\nmissed     DID NOT COME: 2026-11-16T06:00:00Z" in shown
+    )
+    assert (
+        "runs       2026-11-23T06:10:00Z promoted (schedule): changed: data\n           2026-11-03T06:10:00Z failed"
+        in shown
+    )
+    assert "2026-11-01" not in shown

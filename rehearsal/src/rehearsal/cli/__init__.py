@@ -8,7 +8,19 @@ import json
 import shlex
 import sys
 
-from rehearsal.cli import ask, console, faults, isolate, lifecycle, log, new_method, permissions, status, trouble
+from rehearsal.cli import (
+    ask,
+    calendar,
+    console,
+    faults,
+    isolate,
+    lifecycle,
+    log,
+    new_method,
+    permissions,
+    status,
+    trouble,
+)
 from rehearsal.cli.output import say
 from rehearsal.errors import RehearsalError
 from rehearsal.services.iam.sign_in import renew_subject_token
@@ -87,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     methods.set_defaults(run=run_methods)
 
-    for command in (status, console, ask, log, faults, permissions, trouble, isolate, new_method):
+    for command in (status, console, ask, log, faults, permissions, trouble, calendar, isolate, new_method):
         command.add_parser(commands)
     return parser
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""compute.resourcePolicies: instance schedules, and attaching them to VMs."""
+"""compute.resourcePolicies: instance schedules, and attaching them to VMs.
+
+Schedules follow a calendar: Google's clock, and by how much `rehearsal calendar` has moved it ahead.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,40 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from rehearsal.errors import ApiError
 from rehearsal.services.compute import catalogue, clock, cron, errors, links, operations, records, validation
 from rehearsal.services.compute.kinds import StoredKind
 from rehearsal.services.compute.listing import Resource
 from rehearsal.services.compute.mutations import mutation
+from rehearsal.store import Store
 from rehearsal.wire.calls import Call
 
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-SCHEDULES = ("vmStartSchedule", "vmStopSchedule")
+# What the service agent does when a schedule fires; the permission is called after it.
+SCHEDULES = {"vmStartSchedule": "start", "vmStopSchedule": "stop"}
+CALENDAR = "compute.calendar"
+
+
+def today(store: Store) -> float:
+    """Return the calendar's time in seconds since the epoch."""
+    return clock.now() + _ahead(store)
+
+
+def move_ahead(store: Store, seconds: float) -> None:
+    """Move the calendar ahead: what was due meanwhile happens once, as after a time in which Compute did not look."""
+    with store.lock:
+        store.put(CALENDAR, "ahead", {"seconds": _ahead(store) + seconds})
+
+
+def _ahead(store: Store) -> float:
+    return float((store.get(CALENDAR, "ahead") or {}).get("seconds", 0))
+
+
+def service_agent(cloud: Cloud, project: str) -> str:
+    """Return the account as which Compute starts and stops VMs by schedule."""
+    return f"service-{cloud.identity.project_number(project)}@compute-system.iam.gserviceaccount.com"
 
 
 def check_attachable(
@@ -24,21 +51,39 @@ def check_attachable(
 ) -> list[str]:
     """Return the URLs of all policies that the VM has once `given` are attached.
 
-    Raises ApiError 400 for a malformed reference, a policy that is not in the VM's region, or a second schedule.
+    Raises ApiError 400 for a malformed reference, a policy that is not in the VM's region, or a second schedule, and 412
+    while the service agent may not do what a schedule asks of it.
     """
     region = catalogue.region_of_zone(zone)
     attached = list(current)
     for index, value in enumerate(given):
         found = links.resolve(value, project, "resourcePolicies", field=f"{field}[{index}]")
-        if POLICIES.find(cloud, found.project, found.location, found.name) is None:
+        policy = POLICIES.find(cloud, found.project, found.location, found.name)
+        if policy is None:
             raise errors.not_found(found.path)
         if found.location != region:
             raise errors.invalid(f"{field}[{index}]", value, "The policy must be in the region of the instance.")
+        _check_agent(cloud, project, policy)
         if found.link not in attached:
             attached.append(found.link)
     if len(attached) > 1:
         raise errors.invalid_usage("An instance can have at most one instance schedule attached")
     return attached
+
+
+def _check_agent(cloud: Cloud, project: str, policy: Resource) -> None:
+    wanted, agent = policy["instanceSchedulePolicy"], service_agent(cloud, project)
+    needed = [
+        f"compute.instances.{verb}" for name, verb in SCHEDULES.items() if (wanted.get(name) or {}).get("schedule")
+    ]
+    try:
+        for permission in needed:
+            cloud.identity.authorize(agent, permission, project)
+    except ApiError:
+        raise errors.condition_not_met(
+            f"Compute Engine System service account {agent} needs to have [{','.join(needed)}] permissions applied in "
+            "order to perform this operation."
+        ) from None
 
 
 def _users(cloud: Cloud, link: str) -> list[str]:
@@ -63,10 +108,11 @@ def next_run(policy: Resource, schedule: str, after: float) -> float | None:
     return found.timestamp()
 
 
-def _shown(policy: Resource) -> Resource:
-    upcoming = [run for schedule in SCHEDULES if (run := next_run(policy, schedule, clock.now())) is not None]
+def _shown(cloud: Cloud, policy: Resource) -> Resource:
+    now = today(cloud.store)
+    upcoming = [run for schedule in SCHEDULES if (run := next_run(policy, schedule, now)) is not None]
     expires = policy["instanceSchedulePolicy"].get("expirationTime")
-    expired = bool(expires) and clock.parse(expires) <= clock.now()
+    expired = bool(expires) and clock.parse(expires) <= now
     status: dict[str, Any] = {}
     if upcoming:
         status["nextRunStartTime"] = clock.timestamp(min(upcoming))
@@ -105,9 +151,7 @@ def _check_schedule(given: dict[str, Any] | None) -> dict[str, Any]:
     return given
 
 
-POLICIES: StoredKind[Resource] = StoredKind(
-    "resourcePolicies", "resourcePolicy", "region", lambda _, policy: _shown(policy)
-)
+POLICIES: StoredKind[Resource] = StoredKind("resourcePolicies", "resourcePolicy", "region", _shown)
 POLICIES.serve(
     "compute.resourcePolicies.get", "compute.resourcePolicies.list", "compute.resourcePolicies.aggregatedList"
 )
@@ -128,6 +172,19 @@ def insert(call: Call) -> Resource:
         return POLICIES.create(call, region, policy)
 
 
+@mutation("compute.resourcePolicies.patch", "compute.resourcePolicies.update")
+def patch(call: Call) -> Resource:
+    """Change the description, or the schedule whole; the VMs that have it follow the new one."""
+    region = catalogue.region_of(call)
+    with call.cloud.store.lock:
+        policy = POLICIES.load(call, region)
+        if "instanceSchedulePolicy" in call.body:
+            policy["instanceSchedulePolicy"] = _check_schedule(call.body["instanceSchedulePolicy"])
+        policy["description"] = call.body.get("description", policy["description"])
+        POLICIES.put(call.cloud, call.project, region, policy["name"], policy)
+        return operations.done(call.cloud, POLICIES.target(call.project, region, policy), "update", call.principal)
+
+
 @mutation("compute.resourcePolicies.delete", "compute.resourcePolicies.delete")
 def delete(call: Call) -> Resource:
     """Delete a policy that no VM has."""
@@ -138,7 +195,9 @@ def delete(call: Call) -> Resource:
         return operations.done(call.cloud, target, "delete", call.principal)
 
 
-@mutation("compute.instances.addResourcePolicies", "compute.instances.addResourcePolicies")
+@mutation(
+    "compute.instances.addResourcePolicies", "compute.instances.addResourcePolicies", "compute.resourcePolicies.use"
+)
 def add(call: Call) -> Resource:
     """Attach policies to a VM."""
     ref = records.ref_of(call)

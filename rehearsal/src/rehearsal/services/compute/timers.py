@@ -19,7 +19,8 @@ from rehearsal.services.compute.resource_policies import POLICIES
 if TYPE_CHECKING:
     from rehearsal.cloud import Cloud
 
-LONGEST_SLEEP = 3600.0
+# The calendar may be moved ahead by another process, which notifies nobody here.
+LONGEST_SLEEP = 1.0
 # A VM that is due while another operation has it is looked at again after this.
 RETRY_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Timers:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self.ended = threading.Event()
-        self._seen = clock.now()
+        self._seen = resource_policies.today(cloud.store)
 
     def start(self) -> None:
         """Begin to watch, in the background."""
@@ -63,8 +64,9 @@ class Timers:
                     end_run(self._cloud, record)
             elif deadline:
                 waits.append(deadline - now)
-        waits += self._follow_schedules(now)
-        self._seen = now
+        today = resource_policies.today(self._cloud.store)
+        waits += self._follow_schedules(today)
+        self._seen = today
         return max(0.0, min(waits))
 
     def _follow_schedules(self, now: float) -> list[float]:
@@ -80,12 +82,10 @@ class Timers:
         return waits
 
     def _run(self, key: str, policy: Resource, schedule: str) -> None:
-        POLICIES.records.put(self._cloud.store, key, policy | {"lastRun": clock.now()})
-        project = key.partition("/")[0]
-        number = self._cloud.identity.project_number(project)
-        agent = f"service-{number}@compute-system.iam.gserviceaccount.com"
-        begin = power.begin_start if schedule == "vmStartSchedule" else power.begin_stop
-        verb = "start" if schedule == "vmStartSchedule" else "stop"
+        POLICIES.records.put(self._cloud.store, key, policy | {"lastRun": resource_policies.today(self._cloud.store)})
+        project, verb = key.partition("/")[0], resource_policies.SCHEDULES[schedule]
+        agent = resource_policies.service_agent(self._cloud, project)
+        begin = power.begin_start if verb == "start" else power.begin_stop
         for record in records.INSTANCES.all(self._cloud, project):
             if policy["selfLink"] not in record["resource"].get("resourcePolicies", []):
                 continue

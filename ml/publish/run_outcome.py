@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of a run, as one small document in the bucket: ``runs/RUN/outcome.json``. Together they are the history.
+
+The same for runs of site.yml, of the schedule and by hand, and for starts that found nothing to do. It is made at the end of
+the run from the files that the run left, so it is there for one that was killed as well.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ml.bucket import Bucket
+from ml.forest.machine_types import machine_types
+
+SCHEMA = 1
+MACHINE_TYPE = "http://metadata.google.internal/computeMetadata/v1/instance/machine-type"
+PROMOTED, REFUSED, FAILED, NOTHING_NEW = "promoted", "refused", "failed", "nothing new"
+
+
+def of_run(run: Path) -> dict[str, Any]:
+    """Return the outcome of the run in this folder; ``seconds`` are the run's, ``vm_seconds`` the VM's since its boot."""
+    record, status, manifest = (_read(run / name) for name in ("run.json", "status.json.new", "manifest.json"))
+    status = status or _read(run / "status.json")
+    began, ended = float(record.get("started", 0)), float(status.get("ended", time.time()))
+    message = _last_line(run / "training.log")
+    well = status.get("result") == "success" and str(status.get("exit_status")) == "0"
+    result = PROMOTED if well else REFUSED if "not published: " in message else FAILED
+    if not well and status.get("result") not in (None, "success", "exit-code"):
+        message = f"{status['result']}: {message}"  # systemd ended it: the last line does not say why
+    # A manifest of an earlier attempt says nothing about this one.
+    made = manifest if (run / "manifest.json").exists() and (run / "manifest.json").stat().st_mtime >= began else {}
+    return {
+        **_head(run.name, str(record.get("trigger") or "site"), str(record.get("why") or ""), result),
+        "message": "" if well else message,
+        "started": _utc(began),
+        "ended": _utc(ended),
+        "seconds": round(ended - began),
+        "rows": made.get("samples"),
+        "source": made.get("source"),
+        "accuracy": (made.get("metrics") or {}).get("accuracy"),
+        "fingerprint": (made.get("fingerprint") or {}).get("fingerprint"),
+        **_cost(),
+    }
+
+
+def write(bucket: Bucket, run: Path) -> None:
+    """Put the outcome of a run into the bucket. Raises BucketError."""
+    _put(bucket, of_run(run))
+
+
+def write_idle(bucket: Bucket, trigger: str, result: str, message: str = "") -> None:
+    """Put into the bucket that a start trained nothing, so that it is known to have come. Raises BucketError."""
+    now = time.time()
+    name = f"{trigger}-{time.strftime('%Y%m%dt%H%M%S', time.gmtime(now))}"
+    times = {"started": _utc(now), "ended": _utc(now), "seconds": 0}
+    _put(bucket, {**_head(name, trigger, "", result), "message": message, **times, **_cost()})
+
+
+def _head(run: str, trigger: str, why: str, result: str) -> dict[str, Any]:
+    return {"schema": SCHEMA, "run": run, "trigger": trigger, "why": why, "result": result}
+
+
+def _put(bucket: Bucket, outcome: dict[str, Any]) -> None:
+    run = outcome["run"]
+    bucket.mirror(f"runs/{run}/outcome.json", json.dumps(outcome, indent=1).encode(), "application/json", run)
+
+
+def _cost() -> dict[str, Any]:
+    """Return how long the VM has been up, and what that is at list price; None for what is not known."""
+    try:
+        up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        answer = requests.get(MACHINE_TYPE, headers={"Metadata-Flavor": "Google"}, timeout=5)
+        name = answer.text.rpartition("/")[2] if answer.ok else ""
+        price = next((machine.price for machine in machine_types() if machine.name == name), None)
+    except (OSError, requests.RequestException, LookupError, ValueError) as error:
+        print(f"warning: the outcome is without a price: {error}", file=sys.stderr)
+        return {"machine_type": None, "vm_seconds": None, "list_price_usd": None}
+    cost = None if price is None else round(price * up / 3600, 6)
+    return {"machine_type": name or None, "vm_seconds": round(up), "list_price_usd": cost}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or [line for line in lines if line.strip()] or [""])[-1][:500]
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the VM decides by itself: whose start this was, whether anything is new, and what became of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ml.publish import run_outcome
+from roles.training_schedule.files import fanops_train
+
+AGENT = "service-1@compute-system.iam.gserviceaccount.com"
+PARAMETERS = {
+    "bucket": "b", "samples": 1000, "data": "", "seed": 1, "accuracy_floor": 0.6, "function_memory": "512Mi",
+    "timeout_seconds": 60, "lease_seconds": 900, "grace_seconds": 120, "python": "python3", "home": "/opt/fanops", "user": "x",
+    "scheduled": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def vm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A VM whose boot unit has armed the watchdog; ``off`` lists the commands that switch it off, ``idle`` idle outcomes."""
+    found = SimpleNamespace(
+        starter=AGENT, off=[], idle=[], trained=[], watchdog=tmp_path / "watchdog", failure=None, parameters={}
+    )
+    monkeypatch.setattr(fanops_train, "WATCHDOG", found.watchdog)
+    monkeypatch.setattr(fanops_train, "starter", lambda: found.starter)
+    monkeypatch.setattr(fanops_train, "metadata", lambda path: json.dumps(PARAMETERS | found.parameters))
+    monkeypatch.setattr("subprocess.run", lambda argv, check: found.off.append(argv[-1]))
+    monkeypatch.setattr(fanops_train, "Bucket", lambda name: name)
+    monkeypatch.setattr(run_outcome, "write_idle", lambda *arguments: found.idle.append(arguments))
+
+    def train(parameters: fanops_train.Parameters, trigger: str) -> int:
+        found.trained.append(trigger)
+        if found.failure:
+            raise found.failure
+        return 0
+
+    monkeypatch.setattr(fanops_train, "train", train)
+    fanops_train.arm(600, 60)
+    return found
+
+
+def test_the_schedules_start_trains_and_goes_off(vm: Any) -> None:
+    assert fanops_train.main(["--scheduled"]) == 0
+    assert vm.trained == ["schedule"] and vm.off == ["poweroff"]
+    armed = json.loads((vm.watchdog / "armed.json").read_text())
+    assert (armed["lease_seconds"], armed["grace_seconds"]) == (900, 120)
+
+
+def test_a_failure_goes_off_too_and_is_an_outcome(vm: Any) -> None:
+    vm.failure = fanops_train.NotPossibleError("the bucket is gone")
+    with pytest.raises(fanops_train.NotPossibleError):
+        fanops_train.main(["--scheduled"])
+    assert vm.off == ["poweroff"]
+    assert vm.idle == [("b", "schedule", run_outcome.FAILED, "the bucket is gone")]
+
+
+@pytest.mark.parametrize("rearmed", [False, True])
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_anybody_elses_start_is_left_to_them(vm: Any, rearmed: bool, scheduled: bool) -> None:
+    vm.parameters["scheduled"] = scheduled
+    vm.starter = "deployer@p.iam.gserviceaccount.com" if scheduled else AGENT
+    armed = vm.watchdog / "armed.json"
+    if rearmed:  # by a controller, meanwhile
+        armed.write_text('{"lease_seconds": 1, "grace_seconds": 1}')
+    assert fanops_train.main(["--scheduled"]) == 75
+    assert vm.trained == [] and vm.off == []
+    assert armed.exists() == rearmed
+
+
+def test_who_cannot_be_told_is_left_to_the_watchdog(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> str:
+        raise fanops_train.NotPossibleError("cannot tell")
+
+    monkeypatch.setattr(fanops_train, "starter", unknown)
+    with pytest.raises(fanops_train.NotPossibleError):
+        fanops_train.main(["--scheduled"])
+    assert vm.off == [] and json.loads((vm.watchdog / "armed.json").read_text())["lease_seconds"] == 600
+
+
+def test_by_hand_with_other_parameters(vm: Any) -> None:
+    assert fanops_train.main(["--samples", "5000", "--keep-vm"]) == 0
+    assert vm.trained == ["hand"] and vm.off == []
+
+
+@pytest.mark.parametrize(
+    ("status", "lines", "expected", "message"),
+    [
+        ({"result": "success", "exit_status": "0"}, ["is live"], "promoted", ""),
+        (
+            {"result": "exit-code", "exit_status": "1"},
+            ["error: not published: worse"],
+            "refused",
+            "not published: worse",
+        ),
+        ({"result": "exit-code", "exit_status": "1"}, ["error: no space", "later"], "failed", "no space"),
+        ({"result": "oom-kill", "exit_status": "KILL"}, ["100 trees"], "failed", "oom-kill: 100 trees"),
+    ],
+)
+def test_what_became_of_a_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: dict[str, str],
+    lines: list[str],
+    expected: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr("requests.get", lambda *_, **__: SimpleNamespace(ok=True, text="x/machineTypes/e2-micro"))
+    run = tmp_path / "abc"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"started": 1000.0, "trigger": "schedule", "why": "changed: data"}))
+    (run / "status.json").write_text(json.dumps({**status, "ended": 1042}))
+    (run / "training.log").write_text("\n".join(lines))
+    (run / "manifest.json").write_text(json.dumps({"samples": 7, "metrics": {"accuracy": 0.9}, "fingerprint": {}}))
+    found = run_outcome.of_run(run)
+    assert (found["run"], found["result"], found["message"], found["trigger"], found["why"], found["seconds"]) == (
+        "abc", expected, message, "schedule", "changed: data", 42,
+    )  # fmt: skip
+    assert (found["rows"], found["accuracy"]) == (7, 0.9)
+    assert found["list_price_usd"] == pytest.approx(found["vm_seconds"] * 0.00838 / 3600, rel=0.05)
