@@ -68,7 +68,7 @@ def prepare(folder: Path, client: Client, plain: Kind) -> Candidate:
     source = Synthetic(SAMPLES, SEED)
     jobs = os.cpu_count() or 1
     trees, _ = grow_forest(source, SEED, Threads(jobs), log)
-    candidate, _ = make_candidate(assemble(trees), source, jobs, log)
+    candidate, _ = make_candidate(assemble(trees), source, log)
     candidate.facts["fingerprint"] = {"fingerprint": "benchmark"}
     publish(Bucket("models", client), candidate, prove=lambda files, facts: Proof(0, 0, 0))
     write_csv(folder / "rows.csv")

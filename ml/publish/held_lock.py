@@ -46,12 +46,14 @@ def hold(bucket: Bucket, token: str, run: str, holder: str = "", purpose: str = 
 
 
 @contextmanager
-def held(bucket: Bucket, token: str, run: str, report: Callable[[str], None]) -> Iterator[None]:
+def held(
+    bucket: Bucket, token: str, run: str, report: Callable[[str], None], holder: str = "", purpose: str = ""
+) -> Iterator[None]:
     """Hold the lock for a training, renewed by a thread; when it is lost, this process is terminated, as by ``systemctl stop``.
 
     Raises LockedError where the lock is another's from the start.
     """
-    hold(bucket, token, run)
+    hold(bucket, token, run, holder, purpose)
     ended = threading.Event()
 
     def renew() -> None:

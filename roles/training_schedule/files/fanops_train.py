@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+import uuid
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ from ansible.module_utils.fanops.training.run import RUNS_DIR, TrainingError, Tr
 from ml.bucket import Bucket, BucketError
 from ml.core.releases import ReleaseError, read_manifest, read_pointer
 from ml.fingerprint import DataUnavailableError, data_identity, fingerprint
-from ml.publish import run_outcome
+from ml.publish import held_lock, run_outcome
+from ml.publish.held_lock import LockedError
 
 METADATA = "http://metadata.google.internal/computeMetadata/v1"
 PARAMETERS = "instance/attributes/fanops-training"
@@ -162,9 +165,18 @@ def disarm() -> None:
         taken.rename(armed)
 
 
-def site_lock(parameters: Parameters, holder: str) -> AbstractContextManager[Any]:
-    """Return the lock that keeps other writers of this site away while a run is planned, trained and published."""
-    return nullcontext((parameters, holder))
+def site_lock(bucket: Bucket, trigger: str) -> AbstractContextManager[Any]:
+    """Hold the lock that keeps others from changing this site while a run is planned, trained and published."""
+    held = ExitStack()
+    try:
+        held.enter_context(
+            held_lock.held(
+                bucket, uuid.uuid4().hex, trigger, print, holder=socket.gethostname(), purpose=f"a {trigger} training"
+            )
+        )
+    except (LockedError, BucketError) as error:
+        raise NotPossibleError(str(error)) from error
+    return held
 
 
 def plan(parameters: Parameters, bucket: Bucket) -> tuple[str, str]:
@@ -197,7 +209,7 @@ def plan(parameters: Parameters, bucket: Bucket) -> tuple[str, str]:
 def train(parameters: Parameters, trigger: str) -> int:
     """Train if anything is new, follow the run to its end, and return the exit code. Raises NotPossibleError."""
     bucket = Bucket(parameters.bucket)
-    with site_lock(parameters, trigger):
+    with site_lock(bucket, trigger):
         run_id, why = plan(parameters, bucket)
         if not why:
             print("nothing to train: the live release was made from the same code, data and parameters", flush=True)
