@@ -57,7 +57,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
 
     def _remember(self, result: Any) -> None:
         host, found = result.host.get_name(), result.result
-        loop_failures = [item for item in found.get("results", []) if isinstance(item, dict) and item.get("failed")]
+        items = [item for item in found.get("results", []) if isinstance(item, dict)]
+        # ansible-core 2.21 no longer tells a callback "failed" of an item, but what was raised.
+        loop_failures = [item for item in items if item.get("failed") or item.get("exception")]
         found = loop_failures[0] if loop_failures else found
         why = found.get("msg") or found.get("stderr") or "no message"
         text = "; ".join(str(part) for part in why) if isinstance(why, list) else str(why)
