@@ -43,7 +43,7 @@ define install
 @missing=""; for package in $(1); do \
   dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
 if [ -n "$$missing" ]; then \
-  command -v apt-get >/dev/null || { echo "make: guests need Debian or Ubuntu. For a real Google Cloud: make controller" >&2; exit 1; }; \
+  command -v apt-get >/dev/null || { echo "make: guests need Debian or Ubuntu. Elsewhere: make box; for a real Google Cloud: make controller" >&2; exit 1; }; \
   [ "$$(id -u)" = 0 ] || { echo "make: run as root, or: sudo apt-get install$$missing" >&2; exit 1; }; \
   echo "==> installing system packages:$$missing"; \
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
@@ -83,6 +83,24 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@$(REHEARSED); ansible-playbook site.yml
 	@$(BIN)/rehearsal ask --data '{"zone": "VIP", "event": "Goal", "match_minute": 78, "score_diff": 1, "temperature": 31, "crowd_density": 0.95}'
 
+# Root's podman, or docker. BOX_BASE may be another Debian or Ubuntu; the box trusts the authorities that were added to this machine.
+BOX_ENGINE ?= $(or $(shell command -v podman),$(shell command -v docker))
+BOX_BASE ?= docker.io/library/debian:13-slim
+BOX_COMMAND ?= .devcontainer/demo
+PAGE_PORT ?= 8080
+BOX_AUTHORITIES := $(wildcard /usr/local/share/ca-certificates)
+
+.PHONY: box
+box: ## The demo in a container, on machines that are no Debian; the function's page is on http://127.0.0.1:8080/ (PAGE_PORT)
+	@[ -n "$(BOX_ENGINE)" ] || { echo "make: the box needs podman or docker: with apt, dnf, pacman or brew, install podman" >&2; exit 1; }
+	@[ "$$($(BOX_ENGINE) info --format '{{.Host.Security.Rootless}}' 2>/dev/null)" != true ] || \
+	  { echo "make: guests need root's podman: sudo make box (podman machine: podman machine set --rootful)" >&2; exit 1; }
+	@$(BOX_ENGINE) build --file Containerfile --build-arg BASE=$(BOX_BASE) --tag fanops-box .
+	@terminal=; [ ! -t 0 ] || terminal=--tty; $(BOX_ENGINE) run --rm --interactive $$terminal --name fanops-box --privileged --cgroupns private \
+	  --publish 127.0.0.1:$(PAGE_PORT):8080 --env PAGE_PORT=$(PAGE_PORT) --volume "$(CURDIR):/repository" \
+	  --volume fanops-box-environment:/repository/.venv --volume fanops-box-rehearsal:/repository/.rehearsal --volume fanops-box-cache:/repository/.cache \
+	  $(addprefix --volume=,$(addsuffix :/usr/local/share/ca-certificates:ro,$(BOX_AUTHORITIES))) fanops-box $(BOX_COMMAND)
+
 # The lanes run side by side, end to end in a network of its own. A lane that fails ends no other; the table at the end shows all of them.
 .PHONY: test
 test: setup ## Every check, in three lanes side by side; at the end one table of what took how long
@@ -103,7 +121,7 @@ lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	$(call check,ruff,ruff check .); \
 	$(call check,ruff-format,ruff format --check .); \
 	$(call check,mypy,mypy rehearsal/src rehearsal/tests ml library plugins .config/molecule/state.py roles/*/files/*.py benchmarks tests .config/mypy/ansible/module_utils/fanops); \
-	$(call check,shellcheck,shellcheck .ci/run requirements/install); \
+	$(call check,shellcheck,shellcheck .ci/run requirements/install .devcontainer/enter .devcontainer/demo); \
 	$(call check,yamllint,yamllint --strict .); \
 	$(call check,ansible-lint,ansible-lint --offline); \
 	exit $$red
@@ -200,5 +218,6 @@ lock: ## Resolve the requirement files anew (pinned and hashed, for every suppor
 .PHONY: clean
 clean: ## Remove every container, process and file that this repository made
 	@if [ -x $(BIN)/rehearsal ]; then $(BIN)/rehearsal down --purge --images; fi
+	@[ -z "$(BOX_ENGINE)" ] || $(BOX_ENGINE) volume rm --force fanops-box-environment fanops-box-rehearsal fanops-box-cache >/dev/null 2>&1 || true
 	@rm -rf .cache .ansible .pytest_cache .mypy_cache .ruff_cache build *.egg-info .venv*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

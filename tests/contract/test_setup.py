@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -107,6 +109,14 @@ def test_playbooks_start_no_program_on_the_controller() -> None:
     }
     # The first runs on the VM; the second asks git, and goes on without it.
     assert programs == {"module_utils/fanops/training/run.py", "module_utils/fanops/preflight/local.py"}
+
+
+def test_the_box_has_what_make_setup_would_install_and_is_privileged_in_an_editor_too() -> None:
+    packages = re.findall(r"^APT_PACKAGES := (.+)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert re.findall(r"^ +(podman .+) \\$", (REPOSITORY / "Containerfile").read_text(), re.MULTILINE) == packages
+    editor = json.loads((REPOSITORY / ".devcontainer/devcontainer.json").read_text())
+    assert (REPOSITORY / ".devcontainer" / editor["build"]["dockerfile"]).samefile(REPOSITORY / "Containerfile")
+    assert {"--privileged", "--cgroupns=private"} <= set(editor["runArgs"])
 
 
 def tasks_of(block: dict[str, object], delegated: object) -> list[tuple[dict[str, object], object]]:
