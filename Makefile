@@ -1,11 +1,13 @@
 # Everything a person does with this repository, each line re-runnable. `make help` lists the targets.
-SHELL := /bin/bash
+SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-VENV := .venv
+# The newest supported Python of the machine is taken, unless PYTHON names one. The matrix has an environment for each:
+# make test-unit PYTHON=python3.13 VENV=.venv-3.13
+export VENV := .venv
+export PYTHON
 BIN := $(abspath $(VENV))/bin
-PYTHON ?= python3.11
 # Packages are compiled when they are installed: where PYTHONDONTWRITEBYTECODE is set, every start would compile them anew.
 # A network that inspects TLS has its authority in the machine's trust store.
 export UV_SYSTEM_CERTS ?= true
@@ -34,15 +36,19 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
 
 .PHONY: setup
-setup: $(VENV)/.complete ## Install what is missing: system packages and the virtual environment
+setup: $(VENV)/.complete ## Everything, with the rehearsal: system packages (Debian or Ubuntu, as root) and the virtual environment
+
+.PHONY: controller
+controller: $(VENV)/.controller ## Only what a real Google Cloud needs: any Linux or macOS, no root
 
 # $(call install,packages): install those system packages that are missing.
 define install
 @missing=""; for package in $(1); do \
   dpkg-query -W -f='$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
 if [ -n "$$missing" ]; then \
-  echo "==> installing system packages:$$missing"; \
+  command -v apt-get >/dev/null || { echo "make: guests need Debian or Ubuntu. Elsewhere: make box; for a real Google Cloud: make controller" >&2; exit 1; }; \
   [ "$$(id -u)" = 0 ] || { echo "make: run as root, or: sudo apt-get install$$missing" >&2; exit 1; }; \
+  echo "==> installing system packages:$$missing"; \
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
@@ -50,16 +56,25 @@ $(VENV)/.packages: Makefile
 	$(call install,$(APT_PACKAGES))
 	@mkdir -p $(VENV) && touch $@
 
-$(VENV)/.complete: $(VENV)/.packages requirements/bootstrap.txt requirements/development.txt pyproject.toml rehearsal/pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not on PATH; name a Python 3.11 with make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@[ -x $(VENV)/bin/python ] || { echo "==> making the virtual environment with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
-	@[ -x $(VENV)/bin/uv ] || $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@echo "==> installing the pinned Python packages"
-	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip sync -q --require-hashes requirements/development.txt
+# Where a Python is named and the environment has another one, the environment is made anew.
+ifneq ($(PYTHON),)
+ifneq ($(shell $(PYTHON) -VV 2>&1),$(shell $(BIN)/python -VV 2>&1))
+.PHONY: $(VENV)/.complete $(VENV)/.controller
+endif
+endif
+
+$(VENV)/.complete: $(VENV)/.packages requirements/install requirements/bootstrap.txt requirements/development.txt pyproject.toml rehearsal/pyproject.toml
+	@requirements/install requirements/development.txt 13
 	@VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e . -e rehearsal
 	@echo "==> compiling them"
 	@$(BIN)/python -m compileall -q -j 0 -x '/(ansible_collections|tests|sympy|selenium)/' $(VENV)/lib >/dev/null
+	@touch $(VENV)/.packages $(VENV)/.controller $@
+
+# Runs with make 3.81 and bash 3.2 too, which macOS has.
+$(VENV)/.controller: requirements/install requirements/bootstrap.txt requirements/controller.txt
+	@if [ -e $(VENV)/.complete ]; then $(MAKE) --no-print-directory setup; else requirements/install requirements/controller.txt 14; fi
 	@touch $@
+	@echo "==> source $(VENV)/bin/activate, then: ansible-playbook site.yml --check --diff"
 
 .PHONY: up
 up: setup ## Start the rehearsal cloud (builds missing guest images)
@@ -70,6 +85,24 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@echo "==> ansible-playbook site.yml"
 	@$(REHEARSED); ansible-playbook site.yml
 	@$(BIN)/rehearsal ask --data '{"zone": "VIP", "event": "Goal", "match_minute": 78, "score_diff": 1, "temperature": 31, "crowd_density": 0.95}'
+
+# Root's podman, or docker. BOX_BASE may be another Debian or Ubuntu; the box trusts the authorities that were added to this machine.
+BOX_ENGINE ?= $(or $(shell command -v podman),$(shell command -v docker))
+BOX_BASE ?= docker.io/library/debian:13-slim
+BOX_COMMAND ?= .devcontainer/demo
+PAGE_PORT ?= 8080
+BOX_AUTHORITIES := $(wildcard /usr/local/share/ca-certificates)
+
+.PHONY: box
+box: ## The demo in a container, on machines that are no Debian; the function's page is on http://127.0.0.1:8080/ (PAGE_PORT)
+	@[ -n "$(BOX_ENGINE)" ] || { echo "make: the box needs podman or docker: with apt, dnf, pacman or brew, install podman" >&2; exit 1; }
+	@[ "$$($(BOX_ENGINE) info --format '{{.Host.Security.Rootless}}' 2>/dev/null)" != true ] || \
+	  { echo "make: guests need root's podman: sudo make box (podman machine: podman machine set --rootful)" >&2; exit 1; }
+	@$(BOX_ENGINE) build --file Containerfile --build-arg BASE=$(BOX_BASE) --tag fanops-box .
+	@terminal=; [ ! -t 0 ] || terminal=--tty; $(BOX_ENGINE) run --rm --interactive $$terminal --name fanops-box --privileged --cgroupns private \
+	  --publish 127.0.0.1:$(PAGE_PORT):8080 --env PAGE_PORT=$(PAGE_PORT) --volume "$(CURDIR):/repository" \
+	  --volume fanops-box-environment:/repository/.venv --volume fanops-box-rehearsal:/repository/.rehearsal --volume fanops-box-cache:/repository/.cache \
+	  $(addprefix --volume=,$(addsuffix :/usr/local/share/ca-certificates:ro,$(BOX_AUTHORITIES))) fanops-box $(BOX_COMMAND)
 
 # The lanes run side by side, end to end in a network of its own. A lane that fails ends no other; the table at the end shows all of them.
 .PHONY: test
@@ -91,7 +124,7 @@ lint: setup ## ruff, mypy, shellcheck, yamllint, ansible-lint
 	$(call check,ruff,ruff check .); \
 	$(call check,ruff-format,ruff format --check .); \
 	$(call check,mypy,mypy rehearsal/src rehearsal/tests ml library plugins .config/molecule/state.py roles/*/files/*.py benchmarks tests .config/mypy/ansible/module_utils/fanops); \
-	$(call check,shellcheck,shellcheck .ci/run); \
+	$(call check,shellcheck,shellcheck .ci/run requirements/install .devcontainer/enter .devcontainer/demo); \
 	$(call check,yamllint,yamllint --strict .); \
 	$(call check,ansible-lint,ansible-lint --offline); \
 	exit $$red
@@ -192,11 +225,10 @@ prove-broken-guards: setup ## Break every guard in a copy of the repository: the
 	@$(BIN)/pytest -v tests/prove/test_broken_guards.py
 
 .PHONY: lock
-lock: ## Resolve the requirement files anew (pinned and hashed)
-	@for name in bootstrap development; do \
-	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 requirements/$$name.in -o requirements/$$name.txt; done
-	@for name in controller rehearsal; do \
-	  $(BIN)/uv pip compile -q --no-emit-index-url --generate-hashes --python-version 3.11 -c requirements/development.txt requirements/$$name.in -o requirements/$$name.txt; done
+lock: ## Resolve the requirement files anew (pinned and hashed, for every supported Python)
+	@for name in bootstrap development controller rehearsal; do \
+	  case $$name in controller | rehearsal) within="-c requirements/development.txt";; *) within=;; esac; \
+	  $(BIN)/uv pip compile -q --universal --no-emit-index-url --generate-hashes --python-version 3.11 $$within requirements/$$name.in -o requirements/$$name.txt; done
 	@$(VM_LOCK) requirements/training.in -o requirements/training.txt
 	@for name in data cluster; do $(VM_LOCK) -c requirements/training.txt requirements/training-$$name.in -o requirements/training-$$name.txt; done
 
@@ -221,5 +253,6 @@ release: ## Gather changelog.d/ into CHANGELOG.md, commit and tag the version in
 .PHONY: clean
 clean: ## Remove every container, process and file that this repository made
 	@if [ -x $(BIN)/rehearsal ]; then $(BIN)/rehearsal down --purge --images; fi
-	@rm -rf .cache .ansible .pytest_cache .mypy_cache .ruff_cache build *.egg-info $(VENV)
+	@[ -z "$(BOX_ENGINE)" ] || $(BOX_ENGINE) volume rm --force fanops-box-environment fanops-box-rehearsal fanops-box-cache >/dev/null 2>&1 || true
+	@rm -rf .cache .ansible .pytest_cache .mypy_cache .ruff_cache build *.egg-info .venv*
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

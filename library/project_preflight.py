@@ -97,11 +97,6 @@ options:
     description: The checkout, in which no key may lie where git would take it.
     type: path
     required: true
-  tools:
-    description: Programs that must be on the controller's E(PATH).
-    type: list
-    elements: str
-    default: [bash, curl, git, gzip, sha256sum, ssh, ssh-keygen, tar]
   timeout:
     description: Longest wait, in seconds, for one operation at Google's side.
     type: int
@@ -171,11 +166,6 @@ OPTIONS = {
     "network": {"type": "str", "default": "default"},
     "wait_for_apis": {"type": "bool", "default": False},
     "repository": {"type": "path", "required": True},
-    "tools": {
-        "type": "list",
-        "elements": "str",
-        "default": ["bash", "curl", "git", "gzip", "sha256sum", "ssh", "ssh-keygen", "tar"],
-    },
     "timeout": {"type": "int", "default": 60},
 }
 
@@ -184,7 +174,7 @@ def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
     params = module.params
-    findings = local.tools(params["tools"]) + local.clock()
+    findings = local.tools() + local.clock()
     findings += local.key_files(params["repository"], params["service_account_file"])
     unseen: list[str] = []
     try:

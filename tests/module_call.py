@@ -20,5 +20,6 @@ def call_module(
     with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
         module.main()
     result: dict[str, Any] = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert not result.get("deprecations"), result
     assert bool(ended.value.code) == bool(result.get("failed")), result
     return result

@@ -65,7 +65,9 @@ WITHOUT_REASON = (
 
 def failure_reason(result: dict[str, Any]) -> str:
     """Why a task failed, in one line: of a loop, its first failed item; of a command, its last lines of output."""
-    failed = [item for item in result.get("results", []) if isinstance(item, dict) and item.get("failed")]
+    items = [item for item in result.get("results", []) if isinstance(item, dict)]
+    # ansible-core 2.21 no longer tells a callback "failed" of an item, but what was raised.
+    failed = [item for item in items if item.get("failed") or item.get("exception")]
     found = failed[0] if failed else result
     message = found.get("msg") or ""
     text = "; ".join(str(part) for part in message) if isinstance(message, list) else str(message)

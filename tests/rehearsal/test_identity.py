@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.rehearsal.conftest import REPOSITORY, Rehearsal
+from tests.rehearsal.conftest import BIN, REPOSITORY, Rehearsal
 from tests.rehearsal.owner import COMPUTE, DEPLOYER, IAM, Owner
 
 pytestmark = pytest.mark.timeout(600)
@@ -35,23 +35,23 @@ def last_line(output: str) -> str:
     return output.strip().splitlines()[-1]
 
 
-def without_curl(folder: Path) -> str:
-    """A PATH on which everything is but curl."""
+def without(missing: str, folder: Path) -> str:
+    """A PATH on which everything is but one program."""
     for place in reversed(os.environ["PATH"].split(":")):
         for tool in Path(place).glob("*"):
-            if tool.name != "curl":
+            if tool.name != missing:
                 (folder / tool.name).unlink(missing_ok=True)
                 (folder / tool.name).symlink_to(tool)
-    return f"{REPOSITORY}/.venv/bin:{folder}"
+    return f"{BIN}:{folder}"
 
 
 def test_eight_planted_defects_give_eight_findings_in_one_line(cloud: Rehearsal, owner: Owner, tmp_path: Path) -> None:
     owner.enable_apis()
     server = owner.ensure_account("m4-server")
     key = REPOSITORY / "canary-key.json"
-    path = without_curl(tmp_path)
+    path = without("ssh-keygen", tmp_path)
     planted = {
-        "curl": "sudo apt-get install -y curl",
+        "not installed here: ssh-keygen": "sudo apt-get install -y openssh-client",
         "s ahead of Google's": "sudo timedatectl set-ntp true",
         "key canary-key.json lies in the repository": f"mv {key} ~/",
         f"{DEPLOYER} lacks compute.instances.stop": "gcloud iam roles update fanops_m4_deployer",

@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -18,16 +18,14 @@ try:
 except ImportError:  # reported by fanops.options before anything here is called
     requests = None  # type: ignore[assignment]
 
-#: Tool -> Debian package.
-TOOLS = {
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "tar": "tar",
-    "gzip": "gzip",
-    "bash": "bash",
-    "sha256sum": "coreutils",
-    "curl": "curl",
-    "git": "git",
+#: What playbooks start on the controller; everything else there is Python.
+TOOLS = ("ssh", "ssh-keygen")
+#: Package manager -> the command that installs them.
+INSTALL = {
+    "apt-get": "sudo apt-get install -y openssh-client",
+    "dnf": "sudo dnf install openssh-clients",
+    "pacman": "sudo pacman -S openssh",
+    "brew": "brew install openssh",
 }
 #: Google refuses assertions that are five minutes off; a minute is no longer a healthy clock.
 SKEW_SECONDS = 60.0
@@ -36,13 +34,13 @@ CLOCK_URL = "https://oauth2.googleapis.com/tokeninfo"
 KEY_BYTES = 20_000
 
 
-def tools(needed: Sequence[str]) -> list[Finding]:
-    """Tools that the run needs and that are not on PATH."""
-    missing = [tool for tool in needed if shutil.which(tool) is None]
+def tools() -> list[Finding]:
+    """Tools that a run needs and that are not on PATH."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if not missing:
         return []
-    packages = " ".join(sorted({TOOLS.get(tool, tool) for tool in missing}))
-    return [Finding("tools", f"not installed here: {names(missing)}", f"sudo apt-get install -y {packages}")]
+    remedy = next((command for manager, command in INSTALL.items() if shutil.which(manager)), "install OpenSSH")
+    return [Finding("tools", f"not installed here: {names(missing)}", remedy)]
 
 
 def clock() -> list[Finding]:
@@ -56,9 +54,8 @@ def clock() -> list[Finding]:
     if abs(skew) <= SKEW_SECONDS:
         return []
     word = "ahead of" if skew > 0 else "behind"
-    return [
-        Finding("clock", f"this machine's clock is {abs(skew):.0f} s {word} Google's", "sudo timedatectl set-ntp true")
-    ]
+    remedy = "sudo sntp -sS time.google.com" if sys.platform == "darwin" else "sudo timedatectl set-ntp true"
+    return [Finding("clock", f"this machine's clock is {abs(skew):.0f} s {word} Google's", remedy)]
 
 
 def key_files(repository: str, used: str | None) -> list[Finding]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from ansible.module_utils.fanops.api.client import Client
 from ansible.module_utils.fanops.preflight import local
 from ansible.module_utils.fanops.preflight.cloud import Survey
-from ansible.module_utils.fanops.preflight.findings import summary
+from ansible.module_utils.fanops.preflight.findings import Finding, summary
 from ansible.module_utils.fanops.preflight.policies import CONSTRAINTS
 
 from rehearsal.services.serviceusage.services import KNOWN
@@ -216,10 +217,16 @@ def test_a_key_is_found_where_git_would_take_it(tmp_path: Path) -> None:
     assert f"mv {tmp_path}/secret.json ~/" in found[1].remedy
 
 
+def missing_tools(monkeypatch: pytest.MonkeyPatch, *installed: str) -> list[Finding]:
+    monkeypatch.setattr(shutil, "which", lambda tool: tool if tool in installed else None)
+    return local.tools()
+
+
 def test_missing_tools_and_a_wrong_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert local.tools(["sh"]) == []
-    (found,) = local.tools(["sh", "ssh-keygen-x", "no-such-tool"])
-    assert "ssh-keygen-x, no-such-tool" in found.found
+    (found,) = missing_tools(monkeypatch, "ssh", "dnf")
+    assert (found.found, found.remedy) == ("not installed here: ssh-keygen", "sudo dnf install openssh-clients")
+    assert missing_tools(monkeypatch, "brew")[0].remedy == "brew install openssh"
+    assert missing_tools(monkeypatch, "ssh", "ssh-keygen") == []
 
     def answered(date: str) -> Any:
         response = requests.Response()

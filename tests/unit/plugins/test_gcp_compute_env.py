@@ -32,7 +32,7 @@ def inventory(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess
 def test_without_project_nothing_is_asked(tmp_path: Path) -> None:
     done = inventory(tmp_path)
     assert done.returncode == 0
-    assert "WARNING" not in done.stderr
+    assert "gcp_compute" not in done.stderr
 
 
 @pytest.mark.parametrize(
