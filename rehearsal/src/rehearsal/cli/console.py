@@ -48,7 +48,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     if not (settings.home / "state.sqlite").exists():
         raise RehearsalError("there is no rehearsal yet; run `rehearsal up` first")
     if arguments.output:
-        arguments.output.write_text(page(snapshot(settings), live=False), encoding="utf-8")
+        try:
+            arguments.output.parent.mkdir(parents=True, exist_ok=True)
+            arguments.output.write_text(page(snapshot(settings), live=False), encoding="utf-8")
+        except OSError as error:
+            raise RehearsalError(f"{arguments.output}: {error.strerror}; give another file with --output") from error
         say(f"written to {arguments.output}")
         return 0
     try:
