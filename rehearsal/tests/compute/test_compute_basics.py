@@ -245,3 +245,15 @@ class TestCron:
     def test_refused(self, expression: str) -> None:
         with pytest.raises(ValueError):
             cron.parse(expression)
+
+
+@pytest.mark.parametrize(
+    ("moment", "offset"),
+    [
+        ("2026-03-08T09:59:59Z", "-08:00"), ("2026-03-08T10:00:00Z", "-07:00"),
+        ("2026-11-01T08:59:59Z", "-07:00"), ("2026-11-01T09:00:00Z", "-08:00"), ("2027-03-14T10:00:00Z", "-07:00"),
+    ],
+)  # fmt: skip
+def test_times_have_the_pacific_offset_of_the_season(moment: str, offset: str) -> None:
+    seconds = clock.parse(moment)
+    assert clock.timestamp(seconds).endswith(offset) and clock.parse(clock.timestamp(seconds)) == seconds
