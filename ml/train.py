@@ -17,7 +17,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ml.arguments import TrainingError, check, format_parser
-from ml.fingerprint import DataUnavailableError, data_identity, fingerprint, libraries
+from ml.data.file_kind import DataError
+from ml.data.parts import Part, find_parts
+from ml.data.parts import identity as data_identity
+from ml.fingerprint import fingerprint, libraries
 from ml.progress import Log, memory_bytes
 
 if TYPE_CHECKING:
@@ -67,8 +70,9 @@ class Run:
         """Train, save and publish. Raises TrainingError."""
         arguments, log = self._arguments, self._log
         try:
-            identity = data_identity(arguments.data) if arguments.data else None
-        except DataUnavailableError as error:
+            parts = find_parts(arguments.data, arguments.data_days) if arguments.data else []
+            identity = data_identity(arguments.data, parts) if arguments.data else None
+        except DataError as error:
             raise TrainingError(f"--data: {error}") from error
         names = fingerprint(arguments.samples, arguments.seed, data=identity)
         what = arguments.data or f"{arguments.samples:,} samples"
@@ -76,7 +80,7 @@ class Run:
         bucket = _open_bucket(
             arguments.publish, arguments.access_patience, log
         )  # before an hour of training, not after it
-        source = _open_source(arguments, identity, log)
+        source, counts = _open_source(arguments, parts, identity, log)
 
         from ml.core.features import COLUMNS
         from ml.forest.checkpoints import Checkpoints
@@ -97,6 +101,7 @@ class Run:
             fingerprint=names,
             samples=source.rows,
             source=source.title,
+            **({"data": counts} if counts else {}),
             seed=arguments.seed,
             engine=engine.title,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -174,18 +179,19 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     return bucket
 
 
-def _open_source(arguments: argparse.Namespace, identity: dict[str, str] | None, log: Log) -> Source:
-    """Return the rows to train on; a data file is read and checked whole before that."""
+def _open_source(
+    arguments: argparse.Namespace, parts: list[Part], identity: dict[str, str] | None, log: Log
+) -> tuple[Source, dict[str, Any]]:
+    """Return the rows to train on and their numbers; data files are read and checked whole before that."""
     if identity is None:
         from ml.data.sources import Synthetic
 
-        return Synthetic(arguments.samples, arguments.seed)
+        return Synthetic(arguments.samples, arguments.seed), {}
     from ml.bucket import BucketError
-    from ml.data.file_reader import DataError
     from ml.data.training_data import open_data
 
     try:
-        return open_data(arguments.data, identity, arguments.output / "data", log)
+        return open_data(arguments.data, parts, identity, arguments.output / "data", arguments.data_cache, log)
     except (DataError, BucketError) as error:
         raise TrainingError(f"--data: {error}; nothing was trained") from error
     except OSError as error:
