@@ -84,6 +84,11 @@ def format_parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="refuse to promote what does not fit into a function of this size (default 512Mi)",
     )
+    add(
+        "--accept-source-change",
+        action="store_true",
+        help="let synthetic rows replace a live release that learned somebody's own data",
+    )
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(
         "--time-limit",

@@ -80,6 +80,8 @@ class Run:
         bucket = _open_bucket(
             arguments.publish, arguments.access_patience, log
         )  # before an hour of training, not after it
+        if bucket is not None and not arguments.data and not arguments.accept_source_change:
+            _check_source_change(bucket, what)
         source, counts = _open_source(arguments, parts, identity, log)
 
         from ml.core.features import COLUMNS
@@ -177,6 +179,22 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     except BucketError as error:
         raise TrainingError(f"--publish {url}: {error}") from error
     return bucket
+
+
+def _check_source_change(bucket: Bucket, what: str) -> None:
+    """Refuse to replace a release that learned somebody's own data by one that learned synthetic rows."""
+    from ml.bucket import BucketError
+    from ml.core.releases import ReleaseError, learned_own_data, read_manifest, read_pointer
+
+    try:
+        source = str(read_manifest(bucket.read, read_pointer(bucket.read).manifest).get("source", ""))
+    except (ReleaseError, BucketError):
+        return  # there is none, or publishing says what is wrong with it
+    if learned_own_data(source):
+        raise TrainingError(
+            f"the live release learned {source}; this run would replace it by one that learned {what}: give --data, or "
+            "--accept-source-change"
+        )
 
 
 def _open_source(
