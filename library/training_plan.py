@@ -11,7 +11,8 @@ short_description: Decide whether there is anything to train, and name the run
 description:
   - Computes the fingerprint of code, lock, data and parameters, and compares it with the one of the live release.
   - A live release that cannot be read is returned as RV(failure), and does not fail the task. Training then counts as needed.
-  - It fails when the fingerprint cannot be computed, for example because the data file does not exist.
+  - It fails when the fingerprint cannot be computed, for example because the data file does not exist, and when synthetic rows
+    would replace a release that learned somebody's own data.
 author: FanOps (!UNKNOWN)
 extends_documentation_fragment: [attributes.reads, release_bucket, google_api]
 options:
@@ -31,9 +32,17 @@ options:
     type: int
     default: 42
   data:
-    description: A data file to train on, as a path or as C(gs://bucket/object).
+    description: A file, folder or pattern to train on, as a path or in C(gs://bucket/).
     type: str
     default: ""
+  data_days:
+    description: Of O(data), use the files of the newest days only. V(0) uses all.
+    type: int
+    default: 0
+  accept_source_change:
+    description: Let synthetic rows replace a live release that learned O(data).
+    type: bool
+    default: false
   force:
     description: Train even if the live release was made from the same code, data and parameters.
     type: bool
@@ -103,6 +112,8 @@ OPTIONS = {
     "samples": {"type": "int", "default": 10000},
     "seed": {"type": "int", "default": 42},
     "data": {"type": "str", "default": ""},
+    "data_days": {"type": "int", "default": 0},
+    "accept_source_change": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
 }
 

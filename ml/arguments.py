@@ -42,9 +42,17 @@ def format_parser() -> argparse.ArgumentParser:
     data("--samples", type=int, metavar="N", help=f"synthetic rows to train on (default {DEFAULT_SAMPLES})")
     data(
         "--data",
-        metavar="FILE",
-        help="train on this file instead: a path or gs://bucket/object, .csv, .csv.gz or .parquet, with the columns "
-        "match_minute, score_diff, temperature, crowd_density, zone, event, sponsor; a tenth of it is held out",
+        metavar="FILES",
+        help="train on these instead: a file, a folder, a pattern in quotes, or any of them as gs://bucket/…; CSV in any "
+        "dialect or Parquet, with the columns match_minute, score_diff, temperature, crowd_density, zone, event, sponsor; a "
+        "tenth of the rows is held out. python -m ml.check_data FILES says what is understood",
+    )
+    data("--data-days", type=int, default=0, metavar="N", help="use the files of the newest N days only (default: all)")
+    data(
+        "--data-cache",
+        type=Path,
+        metavar="DIR",
+        help="keep fetched objects here for the next run (default: for this run)",
     )
     add(
         "--seed",
@@ -77,6 +85,11 @@ def format_parser() -> argparse.ArgumentParser:
         help="refuse to promote what does not fit into a function of this size (default 512Mi)",
     )
     add("--site-lock", metavar="TOKEN", help="hold the site's lock of this token while the training is on")
+    add(
+        "--accept-source-change",
+        action="store_true",
+        help="let synthetic rows replace a live release that learned somebody's own data",
+    )
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(
         "--time-limit",
@@ -111,7 +124,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"--seed must be from 0 to {LARGEST_SEED}, got {arguments.seed}", 2)
     if not 0 <= arguments.access_patience <= 3600:
         raise TrainingError(f"--access-patience must be from 0 to 3600 seconds, got {arguments.access_patience:g}", 2)
-    for name in ("jobs", "time_limit"):
+    arguments.data_cache = arguments.data_cache or arguments.output / "data/objects"
+    for name in ("jobs", "time_limit", "data_days"):
         if getattr(arguments, name) < 0:
             option = name.replace("_", "-")
             raise TrainingError(f"--{option} must be 0 (the default) or more, got {getattr(arguments, name)}", 2)

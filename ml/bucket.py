@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import google_crc32c
 import requests
@@ -54,6 +54,25 @@ def bucket_name(url: str) -> str:
 def crc32c(data: bytes) -> str:
     """Return the CRC32C of ``data`` as Cloud Storage writes it (base64, big-endian)."""
     return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+
+
+def file_crc32c(path: Path) -> str:
+    """Return the CRC32C of a file as Cloud Storage writes it."""
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            checksum = google_crc32c.extend(checksum, block)
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode()
+
+
+class Found(NamedTuple):
+    """An object that was listed."""
+
+    name: str
+    generation: int
+    crc32c: str  # base64
+    size: int  # bytes
+    updated: float  # seconds since 1970
 
 
 class Bucket:
@@ -119,18 +138,37 @@ class Bucket:
                 return data, int(blob.generation)
         raise BucketError(f"cannot read gs://{self.name}/{path}: it was replaced in each of 10 attempts; try again")
 
-    def describe(self, path: str) -> tuple[int, str]:
-        """Return generation and CRC32C (base64) of an object; raise BucketError if there is none."""
-        with self._explained(f"look at {path}"):
-            blob = self._bucket.blob(path)
-            self._patiently(lambda: blob.reload(timeout=self._timeout, retry=self._retry))
-            return int(blob.generation), str(blob.crc32c)
+    def objects(self, prefix: str) -> Iterator[Found]:
+        """Yield the objects whose names begin with ``prefix``, in the order of their names."""
+        with self._explained(f"list {prefix or 'the objects'}"):
+            blobs = self._patiently(
+                lambda: list(
+                    self._bucket.client.list_blobs(
+                        self._bucket, prefix=prefix, timeout=self._timeout, retry=self._retry
+                    )
+                )
+            )
+        for blob in blobs:
+            yield Found(blob.name, int(blob.generation), str(blob.crc32c), int(blob.size), blob.updated.timestamp())
+
+    def head(self, path: str, generation: int, size: int) -> bytes:
+        """Return the first ``size`` bytes of this generation of an object, or all if it has fewer."""
+        with self._explained(f"read {path}"):
+            blob = self._bucket.blob(path, generation=generation)
+            data: bytes = self._patiently(
+                lambda: blob.download_as_bytes(
+                    end=size - 1, timeout=self._timeout, retry=self._retry, raw_download=True
+                )
+            )
+            return data
 
     def download(self, path: str, generation: int, target: Path) -> None:
         """Write this generation of an object to the file ``target``, its checksum compared, never whole in memory."""
         with self._explained(f"download {path}"):
             blob = self._bucket.blob(path, generation=generation)
-            blob.download_to_filename(str(target), timeout=self._timeout, retry=self._retry, checksum="crc32c")
+            blob.download_to_filename(
+                str(target), timeout=self._timeout, retry=self._retry, checksum="crc32c", raw_download=True
+            )
 
     def create(self, path: str, data: bytes, content_type: str, reuse_seconds: float = float("inf")) -> int | None:
         """Create an object that must not change any more, and return its generation.

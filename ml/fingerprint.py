@@ -23,6 +23,9 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from ml.data.file_kind import DataError
+from ml.data.parts import find_parts, identity
+
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_SAMPLES = 10_000
 DEFAULT_SEED = 42
@@ -36,41 +39,15 @@ DECIDING = ("ml.data.training_data", "ml.forest.growth", "ml.forest.onnx_export"
 ROOMS = ("ml.core.", "ml.data.", "ml.forest.")
 
 
-class DataUnavailableError(Exception):
-    """The data file cannot be looked at; the message says why and what to do."""
-
-
-def data_identity(data: str) -> dict[str, str]:
-    """Return what tells the content of a data file from any other: a local path, or ``gs://bucket/object``.
-
-    A local file is known by its SHA-256, wherever it lies; an object by its generation, which Google changes whenever
-    its content is written. Raises DataUnavailableError.
-    """
-    if data.startswith("gs://"):
-        from ml.bucket import Bucket, BucketError
-
-        name, _, path = data[len("gs://") :].partition("/")
-        if not name or not path:
-            raise DataUnavailableError(f"{data} names no object: write gs://bucket/folder/file.parquet")
-        try:
-            generation, checksum = Bucket(name).describe(path)
-        except BucketError as error:
-            raise DataUnavailableError(f"{data}: {error}") from error
-        return {"url": data, "generation": str(generation), "crc32c": checksum}
-    digest = hashlib.sha256()
-    try:
-        with Path(data).open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise DataUnavailableError(f"cannot read the data file {data}: {error.strerror}") from error
-    return {"format": Path(data).name.partition(".")[2].lower(), "sha256": digest.hexdigest()}
+def data_identity(data: str, days: int = 0) -> dict[str, str]:
+    """Return what tells the content of ``data`` from any other (see ml.data.parts); raise DataError without it."""
+    return identity(data, find_parts(data, days))
 
 
 def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the fingerprint of a run and of its four parts, as SHA-256 in hex.
 
-    ``data`` is the identity of a data file; with it, ``samples`` does not count, since all of its rows are used.
+    ``data`` is the identity of data files; with it, ``samples`` does not count, since all of their rows are used.
 
     ``code`` covers the modules that decide the result, without their comments and docstrings (see ``deciding``), ``lock``
     the hashed requirements of the training machine (with a data file, also those that read it), ``data`` where the rows
@@ -186,12 +163,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--samples", type=int, default=DEFAULT_SAMPLES, help="rows to train on (default %(default)s)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the run (default %(default)s)")
-    parser.add_argument("--data", help="train on this file instead: a path, or gs://bucket/object")
+    parser.add_argument("--data", help="train on these files instead (see ml.train --data)")
+    parser.add_argument("--data-days", type=int, default=0, help="use the files of the newest days only (default: all)")
     arguments = parser.parse_args(argv)
     try:
-        data = data_identity(arguments.data) if arguments.data else None
+        data = data_identity(arguments.data, arguments.data_days) if arguments.data else None
         result: Mapping[str, str] = fingerprint(arguments.samples, arguments.seed, data=data)
-    except (DataUnavailableError, ValueError) as error:
+    except (DataError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except FileNotFoundError as missing:

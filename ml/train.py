@@ -18,7 +18,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ml.arguments import TrainingError, check, format_parser
-from ml.fingerprint import DataUnavailableError, data_identity, fingerprint, libraries, made_by
+from ml.data.file_kind import DataError
+from ml.data.parts import Part, find_parts
+from ml.data.parts import identity as data_identity
+from ml.fingerprint import fingerprint, libraries, made_by
 from ml.progress import Log, memory_bytes
 
 if TYPE_CHECKING:
@@ -95,8 +98,9 @@ class Run:
         """Train, save and publish. Raises TrainingError."""
         arguments, log = self._arguments, self._log
         try:
-            identity = data_identity(arguments.data) if arguments.data else None
-        except DataUnavailableError as error:
+            parts = find_parts(arguments.data, arguments.data_days) if arguments.data else []
+            identity = data_identity(arguments.data, parts) if arguments.data else None
+        except DataError as error:
             raise TrainingError(f"--data: {error}") from error
         names = fingerprint(arguments.samples, arguments.seed, data=identity)
         what = arguments.data or f"{arguments.samples:,} samples"
@@ -104,7 +108,9 @@ class Run:
         bucket = _open_bucket(
             arguments.publish, arguments.access_patience, log
         )  # before an hour of training, not after it
-        source = _open_source(arguments, identity, log)
+        if bucket is not None and not arguments.data and not arguments.accept_source_change:
+            _check_source_change(bucket, what)
+        source, counts = _open_source(arguments, parts, identity, log)
 
         from ml.core.features import COLUMNS
         from ml.forest.checkpoints import Checkpoints
@@ -125,6 +131,7 @@ class Run:
             fingerprint=names,
             samples=source.rows,
             source=source.title,
+            **({"data": counts} if counts else {}),
             seed=arguments.seed,
             engine=engine.title,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -204,18 +211,35 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     return bucket
 
 
-def _open_source(arguments: argparse.Namespace, identity: dict[str, str] | None, log: Log) -> Source:
-    """Return the rows to train on; a data file is read and checked whole before that."""
+def _check_source_change(bucket: Bucket, what: str) -> None:
+    """Refuse to replace a release that learned somebody's own data by one that learned synthetic rows."""
+    from ml.bucket import BucketError
+    from ml.core.releases import ReleaseError, learned_own_data, read_manifest, read_pointer
+
+    try:
+        source = str(read_manifest(bucket.read, read_pointer(bucket.read).manifest).get("source", ""))
+    except (ReleaseError, BucketError):
+        return  # there is none, or publishing says what is wrong with it
+    if learned_own_data(source):
+        raise TrainingError(
+            f"the live release learned {source}; this run would replace it by one that learned {what}: give --data, or "
+            "--accept-source-change"
+        )
+
+
+def _open_source(
+    arguments: argparse.Namespace, parts: list[Part], identity: dict[str, str] | None, log: Log
+) -> tuple[Source, dict[str, Any]]:
+    """Return the rows to train on and their numbers; data files are read and checked whole before that."""
     if identity is None:
         from ml.data.sources import Synthetic
 
-        return Synthetic(arguments.samples, arguments.seed)
+        return Synthetic(arguments.samples, arguments.seed), {}
     from ml.bucket import BucketError
-    from ml.data.file_reader import DataError
     from ml.data.training_data import open_data
 
     try:
-        return open_data(arguments.data, identity, arguments.output / "data", log)
+        return open_data(arguments.data, parts, identity, arguments.output / "data", arguments.data_cache, log)
     except (DataError, BucketError) as error:
         raise TrainingError(f"--data: {error}; nothing was trained") from error
     except OSError as error:

@@ -150,6 +150,11 @@ def read_pointer(read: Read) -> Pointer:
         raise ReleaseNotFoundError(f"no release yet: {error}") from error
 
 
+def learned_own_data(source: str) -> bool:
+    """Say whether the ``source`` that a manifest records is somebody's own data, and not synthetic rows."""
+    return bool(source) and not re.fullmatch(r"[0-9,]+ synthetic rows", source)
+
+
 def read_manifest(read: Read, digest: str) -> dict[str, Any]:
     """Read the manifest with this SHA-256, and refuse bytes that do not have it."""
     path = manifest_path(digest)

@@ -1,34 +1,48 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From ``--data`` to a source: fetch the object if it is one, check every row, keep the rows in the spool."""
+"""From ``--data`` to a source: fetch the objects, check every row, keep the rows in the spool."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ml.data import spool
-from ml.data.file_reader import DataError, data_format, read
+from ml.data.file_kind import DataError
+from ml.data.file_reader import Batch, DataReader
 from ml.data.partitions import SMALLEST_ROWS
-from ml.data.spool import Spool
+from ml.data.parts import Part, fetch
+from ml.data.spool import RECORD, Records, Spool
 from ml.progress import Log
 
 
-def open_data(data: str, identity: Mapping[str, str], folder: Path, log: Log) -> Spool:
-    """Return the rows of ``data`` (a path or ``gs://bucket/object``) as a source, kept in ``folder``.
+def open_data(
+    data: str, parts: Sequence[Part], identity: Mapping[str, str], folder: Path, kept: Path, log: Log
+) -> tuple[Spool, dict[str, Any]]:
+    """Return the rows of ``data``, which is made of ``parts``, as a source kept in ``folder``, and their numbers.
 
-    An undamaged spool that an interrupted attempt left there is used again. Raises DataError for a file that cannot be
-    trained on and BucketError for an object that cannot be fetched.
+    Objects of a bucket are fetched into ``kept``. An undamaged spool that an interrupted attempt left is used again.
+    Raises DataError for data that cannot be trained on and BucketError for an object that cannot be fetched.
     """
-    data_format(data)
     if (found := spool.find(folder, dict(identity))) is not None:
         log(f"data: {found.title} were read and checked by an earlier attempt")
-        return found
-    path = _fetch(data, identity, folder, log) if data.startswith("gs://") else Path(data)
+        return found, json.loads((folder / "counts.json").read_text(encoding="utf-8"))
+    reader = DataReader()
+    name = data.rstrip("/").rsplit("/", 1)[-1] if len(parts) == 1 else f"{len(parts)} files of {data}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "spool.json").unlink(missing_ok=True)
     try:
-        result = spool.write(folder, dict(identity), read(path, data), data.rsplit("/", 1)[-1])
-    finally:
-        if data.startswith("gs://"):
-            path.unlink(missing_ok=True)
+        result = spool.write(folder, dict(identity), _records(reader, fetch(data, parts, kept, log)), name)
+    except DataError as error:
+        for fault in error.faults:
+            log(f"data: {fault}")
+        raise
+    counts = {"files": len(parts), **reader.counts()}
+    (folder / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+    log(f"data: {reader.summary()}")
     rows, held = (sum(numbers) for numbers in zip(*result.chunks, strict=True))
     if result.rows < SMALLEST_ROWS or not held:
         raise DataError(
@@ -36,15 +50,17 @@ def open_data(data: str, identity: Mapping[str, str], folder: Path, log: Log) ->
             f"{result.rows:,} and {held:,}: a tenth of the different contexts is held out"
         )
     log(f"data: {result.title} read and checked")
+    return result, counts
+
+
+def _records(reader: DataReader, parts: Iterator[tuple[Part, Path]]) -> Iterator[Records]:
+    for batch in reader.read(parts):
+        yield records(batch)
+
+
+def records(batch: Batch) -> Records:
+    """Return the rows of a batch as the spool keeps them."""
+    result = np.empty(len(next(iter(batch.values()))), dtype=RECORD)
+    for name, values in batch.items():
+        result[name] = values
     return result
-
-
-def _fetch(url: str, identity: Mapping[str, str], folder: Path, log: Log) -> Path:
-    from ml.bucket import Bucket
-
-    bucket, _, name = url[len("gs://") :].partition("/")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"fetched{data_format(url)}"
-    Bucket(bucket).download(name, int(identity["generation"]), path)
-    log(f"data: fetched {url} ({path.stat().st_size / 1e6:.1f} MB)")
-    return path

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.core.releases import learned_own_data
 
 #: Runs a command; returns its exit code, output and errors, as ``AnsibleModule.run_command`` does.
 RunCommand = Callable[..., tuple[int, str, str]]
@@ -41,6 +42,7 @@ class TrainingPlan(TypedDict):
 def compute_fingerprint(run: RunCommand, options: dict[str, Any], python: str) -> str:
     """The fingerprint that ``ml.fingerprint`` computes in the checkout ``source``; raises FingerprintError."""
     command = [options["python"] or python, "-m", "ml.fingerprint", f"--data={options['data']}"]
+    command += ["--data-days", str(options["data_days"])]
     command += ["--samples", str(options["samples"]), "--seed", str(options["seed"])]
     code, output, errors = run(command, cwd=options["source"])
     if code != 0:
@@ -69,6 +71,12 @@ def plan_training(
         failure = str(error)
     found = (live or {}).get("fingerprint")
     needed = options["force"] or found != fingerprint
+    source = str((live or {}).get("source", ""))
+    if needed and not options["data"] and learned_own_data(source) and not options["accept_source_change"]:
+        raise FingerprintError(
+            f"The live release learned {source}; this run would replace it by one that learned {options['samples']:,} synthetic "
+            "rows. Give training_data, or -e training_accept_source_change=true."
+        )
     if options["force"]:
         reason = "a training is forced"
     elif not found:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from ml import fingerprint
 from ml.core.context import EVENTS, ZONES
 from ml.core.features import COLUMNS, Features, encode_arrays
 from ml.core.sponsors import CLASSES
-from ml.data import file_reader, spool, synthetic
-from ml.data.file_reader import DataError, read
-from ml.data.training_data import open_data
+from ml.data import spool, synthetic
+from ml.data.file_reader import DataReader
+from ml.data.parts import find_parts, identity
+from ml.data.training_data import open_data, records
 from ml.progress import Log
 from ml.train import main
 from tests.unit.ml.model_fixtures import BUCKET
@@ -52,9 +54,9 @@ def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Featu
     return pa.table(columns), features, labels
 
 
-def _csv(path: Path, data: pa.Table) -> Path:
-    pyarrow.csv.write_csv(data, path)
-    return path
+def read(path: Path) -> Iterator[spool.Records]:
+    """Yield the rows of a file or a folder as the spool keeps them."""
+    return (records(batch) for batch in DataReader().read((part, Path(part.source)) for part in find_parts(str(path))))
 
 
 def canonical(features: Features, labels: synthetic.Labels) -> list[bytes]:
@@ -79,7 +81,9 @@ def test_every_row_is_trained_on_or_held_out_once(
     monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", 512)  # several chunks
     monkeypatch.setattr("ml.data.partitions.SMALLEST_PARTITION", 500)
     path = str(folder / name)
-    source = open_data(path, fingerprint.data_identity(path), tmp_path / "spool", Log())
+    parts = find_parts(path)
+    source, counts = open_data(path, parts, identity(path, parts), tmp_path / "spool", tmp_path / "kept", Log())
+    assert counts == {"files": 1, "rows": ROWS, "used": ROWS, "skipped": {}}
     shares = source.plan()
     assert len(shares) == 6
     parts = [source.partition(share) for share in shares]
@@ -152,86 +156,6 @@ HEADER = "match_minute,score_diff,temperature,crowd_density,zone,event,sponsor"
 GOOD = "45,0,21.5,0.7,VIP,Goal,Visa"
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("121,0,21.5,0.7,VIP,Goal,Visa", "row 1,201, column match_minute: the value is '121', it must be an integer from 0 to 120"),
-        ("4.5,0,21.5,0.7,VIP,Goal,Visa", "row 1,201, column match_minute: the value is '4.5'"),
-        ("soon,0,21.5,0.7,VIP,Goal,Visa", "row 1,201, column match_minute: the value is 'soon'"),
-        ("45,-11,21.5,0.7,VIP,Goal,Visa", "row 1,201, column score_diff: the value is '-11'"),
-        ("45,0,nan,0.7,VIP,Goal,Visa", "row 1,201, column temperature: the value is 'nan'"),
-        ("45,0,21.5,,VIP,Goal,Visa", "row 1,201, column crowd_density: the value is missing"),
-        ("45,0,21.5,0.7,vip,Goal,Visa", "row 1,201, column zone: the value is 'vip', it must be one of VIP, North"),
-        ("45,0,21.5,0.7,VIP,Offside,Visa", "row 1,201, column event: the value is 'Offside'"),
-        ("45,0,21.5,0.7,VIP,Goal,Pepsi", "row 1,201, column sponsor: the value is 'Pepsi'"),
-        ("45,0,21.5,0.7,VIP,Goal", "line 1202: 6 columns instead of 7"),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_said_with_row_and_column_and_nothing_is_written(
-    line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(file_reader, "_BATCH_ROWS", 500)
-    monkeypatch.setattr(file_reader, "_BLOCK_BYTES", 2**14)
-    path = tmp_path / "bad.csv"
-    # behind more than one batch, and before a row that is wrong as well
-    path.write_text("\n".join([HEADER, *[GOOD] * 1200, line, GOOD, "x,x,x,x,x,x,x"]) + "\n")
-    assert main(["--data", str(path), "--output", str(tmp_path / "run")]) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    left = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    assert left <= {"report.html", "rows.bin"}
-    assert message.split(":")[0] in (tmp_path / "run" / "report.html").read_text()
-
-
-def test_the_first_wrong_row_counts_whatever_its_column(tmp_path: Path) -> None:
-    path = tmp_path / "bad.csv"
-    path.write_text("\n".join([HEADER, GOOD, "45,0,21.5,0.7,VIP,Goal,Nobody", "999,0,21.5,0.7,VIP,Goal,Visa"]))
-    with pytest.raises(DataError, match="row 2, column sponsor"):
-        list(read(path))
-
-
-@pytest.mark.parametrize(
-    ("content", "name", "message"),
-    [
-        (b"", "x.csv", "x.csv cannot be read as csv"),
-        (HEADER.encode() + b"\n", "x.csv", "x.csv has no rows"),
-        (b"zone,event\nVIP,Goal\n", "x.csv", "column match_minute is missing; it has zone, event"),
-        (HEADER.encode() + b",zone\n" + GOOD.encode() + b",VIP\n", "x.csv", "column zone occurs 2 times"),
-        (b"\xff\xfe\x00garbage", "x.parquet", "cannot be read as parquet"),
-        (b"{}", "x.json", "its name must end in .csv, .csv.gz, .parquet"),
-        ((HEADER + "\n" + "\n".join([GOOD] * 90)).encode(), "x.csv", "x.csv has 90 rows; 100 to train on are the least"),
-        ((HEADER + "\n" + "\n".join([GOOD] * 900)).encode(), "x.csv", "and here are 900 and 0: a tenth of the different contexts"),
-    ],
-)  # fmt: skip
-def test_a_file_that_is_none_is_one_line(
-    content: bytes, name: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(content)
-    assert main(["--data", str(path), "--output", str(tmp_path / "run")]) == 1
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-
-
-def test_parquet_columns_of_the_wrong_type_and_damaged_files(written: Written, tmp_path: Path) -> None:
-    folder, *_ = written
-    data, *_ = table(50)
-    place = data.schema.get_field_index("match_minute")
-    pyarrow.parquet.write_table(data.set_column(place, "match_minute", pa.array(["1"] * 50)), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="column match_minute: its type is string, it must hold an integer"):
-        list(read(tmp_path / "t.parquet"))
-    whole = (folder / "rows.parquet").read_bytes()
-    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"cut\.parquet cannot be read as parquet"):
-        list(read(tmp_path / "cut.parquet"))
-    nulls = data.set_column(place, "match_minute", pa.array([None if row == 17 else 1 for row in range(50)], pa.int8()))
-    pyarrow.parquet.write_table(nulls, tmp_path / "n.parquet")
-    with pytest.raises(DataError, match="row 18, column match_minute: the value is missing"):
-        list(read(tmp_path / "n.parquet"))
-
-
 def test_a_spool_is_found_again_only_if_it_is_whole_and_of_the_same_data(written: Written, tmp_path: Path) -> None:
     folder, *_ = written
     identity = {"sha256": "x"}
@@ -262,7 +186,8 @@ def test_an_object_in_a_bucket_is_trained_on_and_named_by_its_generation(
     blob.upload_from_filename(str(folder / "rows.parquet"))
     url = f"gs://{BUCKET}/data/rows.parquet"
     before = fingerprint.fingerprint(1, 42, data=fingerprint.data_identity(url))
-    assert main(["--data", url, "--output", str(tmp_path / "run")]) == 0
+    kept = ["--data-cache", str(tmp_path / "kept")]
+    assert main([*kept, "--data", url, "--output", str(tmp_path / "run")]) == 0
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["fingerprint"] == before
     assert manifest["samples"] + manifest["metrics"]["rows"] == ROWS
@@ -270,7 +195,7 @@ def test_an_object_in_a_bucket_is_trained_on_and_named_by_its_generation(
     assert manifest["split"] == spool.SPLIT and manifest["unseen"] == []
     assert manifest["metrics"]["ceiling"] is None
     assert manifest["metrics"]["accuracy"] > 0.6
-    assert "fetched gs://" in capsys.readouterr().out
+    assert "fetching 1 of 1 objects" in capsys.readouterr().out
 
     # from a file with the same rows comes the same model; the name of the run differs, since its data come from elsewhere
     assert main(["--data", str(folder / "rows.csv"), "--output", str(tmp_path / "local")]) == 0

@@ -31,8 +31,18 @@ def plan(live: dict[str, Any] | GoogleApiError | None, **options: Any) -> Traini
             raise live
         return live
 
-    given = {"bucket": "models", "source": str(ROOT), "python": None, "samples": 10000, "seed": 42, "data": ""}
-    return plan_training(read_live, run_command, {**given, "force": False, **options}, sys.executable, NOW)
+    given = {
+        "bucket": "models",
+        "source": str(ROOT),
+        "python": None,
+        "samples": 10000,
+        "seed": 42,
+        "data": "",
+        "data_days": 0,
+    }
+    return plan_training(
+        read_live, run_command, {**given, "force": False, "accept_source_change": False, **options}, sys.executable, NOW
+    )
 
 
 def test_without_a_release_there_is_everything_to_train() -> None:
@@ -80,3 +90,14 @@ def test_a_data_file_is_named_in_the_plan_and_one_that_is_missing_ends_it(tmp_pa
     assert plan(None, data=str(rows))["plan"][0]["actions"] == [f"train on {rows}"]
     with pytest.raises(FingerprintError, match=r"cannot read the data file .*gone\.csv: No such file"):
         plan(None, data=str(tmp_path / "gone.csv"))
+
+
+def test_synthetic_rows_never_replace_own_data_without_a_word() -> None:
+    own = {"fingerprint": "x", "source": "2,700 rows of matches.csv", "manifest_sha256": "0" * 64}
+    with pytest.raises(
+        FingerprintError, match=r"learned 2,700 rows of matches\.csv; .* training_accept_source_change=true"
+    ):
+        plan(own)
+    assert plan(own, accept_source_change=True)["needed"]
+    assert plan({**own, "fingerprint": WANTED})["needed"] is False
+    assert plan({**own, "source": "10,000 synthetic rows"})["needed"]
