@@ -54,6 +54,11 @@ def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Featu
     return pa.table(columns), features, labels
 
 
+def _csv(path: Path, data: pa.Table) -> Path:
+    pyarrow.csv.write_csv(data, path)
+    return path
+
+
 def read(path: Path) -> Iterator[spool.Records]:
     """Yield the rows of a file or a folder as the spool keeps them."""
     return (records(batch) for batch in DataReader().read((part, Path(part.source)) for part in find_parts(str(path))))
@@ -81,8 +86,8 @@ def test_every_row_is_trained_on_or_held_out_once(
     monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", 512)  # several chunks
     monkeypatch.setattr("ml.data.partitions.SMALLEST_PARTITION", 500)
     path = str(folder / name)
-    parts = find_parts(path)
-    source, counts = open_data(path, parts, identity(path, parts), tmp_path / "spool", tmp_path / "kept", Log())
+    files = find_parts(path)
+    source, counts = open_data(path, files, identity(path, files), tmp_path / "spool", tmp_path / "kept", Log())
     assert counts == {"files": 1, "rows": ROWS, "used": ROWS, "skipped": {}}
     shares = source.plan()
     assert len(shares) == 6
