@@ -29,7 +29,8 @@ from ansible.module_utils.fanops.training.run import RUNS_DIR, TrainingError, Tr
 
 from ml.bucket import Bucket, BucketError
 from ml.core.releases import ReleaseError, read_manifest, read_pointer
-from ml.fingerprint import DataUnavailableError, data_identity, fingerprint
+from ml.data.file_kind import DataError
+from ml.fingerprint import data_identity, fingerprint
 from ml.publish import held_lock, run_outcome
 from ml.publish.held_lock import LockedError
 
@@ -188,7 +189,7 @@ def plan(parameters: Parameters, bucket: Bucket) -> tuple[str, str]:
         bucket.check()
         identity = data_identity(parameters.data) if parameters.data else None
         new = fingerprint(parameters.samples, parameters.seed, Path(parameters.home) / "app", identity)
-    except (BucketError, DataUnavailableError) as error:
+    except (BucketError, DataError) as error:
         raise NotPossibleError(str(error)) from error
     try:
         replaced = read_pointer(bucket.read).manifest
