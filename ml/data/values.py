@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from ml.core.context import Field
@@ -105,7 +105,7 @@ class Values(dict[object, float | None]):
         return float(text)
 
 
-def match_columns(names: Iterable[object], fields: Iterable[Field]) -> tuple[dict[str, int], list[str]]:
+def match_columns(names: Iterable[object], fields: Sequence[Field]) -> tuple[dict[str, int], list[str]]:
     """Return the place of each field's column, and what is wrong: columns that are missing or occur twice."""
     texts = [str(name or "").strip().strip("\ufeff\"'") for name in names]
     keys = [key(text) for text in texts]
@@ -120,6 +120,8 @@ def match_columns(names: Iterable[object], fields: Iterable[Field]) -> tuple[dic
         else:
             near = difflib.get_close_matches(field.name, dict.fromkeys(texts), 3)
             faults.append(f"column {field.name} is missing" + (f"; the closest is {', '.join(near)}" if near else ""))
+    if not places and faults:
+        faults = [f"none of the columns {', '.join(field.name for field in fields)} is there"]
     return places, faults
 
 

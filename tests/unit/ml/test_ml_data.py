@@ -17,12 +17,14 @@ import pytest
 from google.cloud.storage import Client
 
 from ml import fingerprint
+from ml.check_data import check_data
+from ml.check_data import main as check_main
 from ml.core.context import EVENTS, ZONES
 from ml.core.features import COLUMNS, Features, encode_arrays
 from ml.core.sponsors import CLASSES
 from ml.data import spool, synthetic
 from ml.data.file_reader import DataReader
-from ml.data.parts import find_parts, identity
+from ml.data.parts import fetch, find_parts, identity
 from ml.data.training_data import open_data, records
 from ml.progress import Log
 from ml.train import main
@@ -224,3 +226,52 @@ def test_the_name_of_a_local_file_does_not_count_and_its_content_does(written: W
     assert fingerprint.data_identity(str(copy)) == fingerprint.data_identity(str(folder / "rows.csv"))
     copy.write_bytes(copy.read_bytes() + b"1,0,20,0.5,VIP,Goal,Visa\n")
     assert fingerprint.data_identity(str(copy)) != fingerprint.data_identity(str(folder / "rows.csv"))
+
+
+def test_an_object_below_a_prefix_is_fetched_once(
+    client: Client, storage_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+    url, said = f"gs://{BUCKET}/daily/", list[str]()
+
+    def look(days: int = 0) -> tuple[int, list[str], str]:
+        said.clear()
+        parts = find_parts(url, days)
+        reader = DataReader()
+        rows = sum(len(batch["zone"]) for batch in reader.read(fetch(url, parts, tmp_path / "kept", said.append)))
+        return rows, list(said), identity(url, parts)["objects"]
+
+    bucket = client.bucket(BUCKET)
+    for day in (1, 2):
+        bucket.blob(f"daily/2026-11-0{day}.csv").upload_from_string("\n".join([HEADER, *[GOOD] * day]))
+    bucket.blob("daily/_SUCCESS").upload_from_string("")
+    rows, messages, first = look()
+    assert (rows, messages) == (3, ["data: fetching 2 of 2 objects, 0.0 MB"])
+    assert look() == (3, [], first)
+    bucket.blob("daily/2026-11-03.csv").upload_from_string("\n".join([HEADER, *[GOOD] * 3]))
+    rows, messages, second = look()
+    assert (rows, messages) == (6, ["data: fetching 1 of 3 objects, 0.0 MB"])
+    assert second.startswith(first)
+    next((tmp_path / "kept").iterdir()).write_bytes(b"damaged")
+    assert look()[:2] == (6, ["data: fetching 1 of 3 objects, 0.0 MB"])
+    assert look(days=1)[:2] == (3, [])
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    result = check_data(url)
+    assert [file["name"] for file in result["files"]] == [f"2026-11-0{day}.csv" for day in (1, 2, 3)]
+    assert (result["rows"], result["used"]) == (4, 4)  # the first and the newest
+
+
+def test_the_check_says_what_is_understood_or_wrong(
+    written: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, *_ = written
+    assert check_main([str(folder / "rows.csv.gz")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{folder}/rows.csv.gz: CSV, comma between values, gzip" in lines
+    assert "3,000 rows looked at: 3,000 can be used" in lines
+    assert any(line.startswith("sponsor: Adidas ") for line in lines)
+    (tmp_path / "bad.csv").write_text("\n".join([HEADER, GOOD, "x,0,99,0.7,VIP,Goal,Visa"]))
+    assert check_main([str(tmp_path / "bad.csv")]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3 and errors[-1].startswith("error: 1 of 2 rows of ")
