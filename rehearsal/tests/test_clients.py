@@ -4,15 +4,25 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import waitress
+from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
+from google.cloud.storage import transfer_manager
 from google.oauth2 import service_account
+from google.oauth2.credentials import Credentials
+from requests.adapters import HTTPAdapter
 
 from compute_world import World
 from rehearsal.services.iam import keys
+from rehearsal.testing import free_port
+from rehearsal.wire.gateway import Gateway
 
 API = "https://storage.googleapis.com/storage/v1"
 XML = "https://storage.googleapis.com/models-1"
@@ -105,3 +115,40 @@ def test_a_boot_disk_grows_and_does_not_shrink(control_plane: Any, ask: Any) -> 
     assert world.call("GET", disk)["sizeGb"] == world.vm()["disks"][0]["diskSizeGb"] == "30"
     assert "between 30 GB" in world.call("POST", f"{disk}/resize", {"sizeGb": "20"}, status=400)["message"]
     world.stop()
+
+
+def test_the_transfer_manager_and_conditional_reads(
+    control_plane: Any, router: Any, bucket: str, tmp_path: Path
+) -> None:
+    port = free_port()
+    server = waitress.create_server(
+        Gateway(control_plane, router), host="127.0.0.1", port=port, clear_untrusted_proxy_headers=False
+    )
+    threading.Thread(target=server.run, daemon=True).start()
+
+    class Door(HTTPAdapter):
+        """Hands requests on as the front door does."""
+
+        def send(self, request: Any, *rest: Any, **more: Any) -> Any:
+            parts = urlsplit(request.url)
+            target = parts.path + (f"?{parts.query}" if parts.query else "")
+            request.headers.update({"X-Forwarded-Host": parts.netloc, "X-Rehearsal-Target": target})
+            request.url = f"http://127.0.0.1:{port}{target}"
+            return super().send(request, *rest, **more)
+
+    token = Credentials(control_plane.identity.access_token(control_plane.identity.owner)["access_token"])
+    session = AuthorizedSession(token)
+    session.mount("https://", Door())
+    data, sent, fetched = bytes(range(256)) * 30_000, tmp_path / "sent", tmp_path / "fetched"
+    sent.write_bytes(data)
+    blob = storage.Client(PROJECT, token, _http=session).bucket(bucket).blob("big")
+    threads = {"worker_type": transfer_manager.THREAD, "max_workers": 2, "chunk_size": 5 * 2**20}
+    transfer_manager.upload_chunks_concurrently(str(sent), blob, **threads)
+    transfer_manager.download_chunks_concurrently(blob, str(fetched), **threads)
+    assert fetched.read_bytes() == data
+    small = blob.bucket.blob("small")
+    small.upload_from_string("one")
+    assert small.download_as_bytes(if_etag_match=small.etag) == b"one"
+    with pytest.raises(Exception, match="412"):
+        small.download_as_bytes(if_etag_match="another")
+    server.close()

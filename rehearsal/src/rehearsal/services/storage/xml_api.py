@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+import google_crc32c
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -210,7 +211,12 @@ def _part(call: Call, bucket: str, name: str, query: dict[str, str]) -> Response
     upload, _ = _known(call, bucket, name, query)
     data = call.request.get_data()
     (_folder(call, upload) / str(int(query["partNumber"]))).write_bytes(data)
-    return Response(status=200, headers={"ETag": f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'})
+    digest = hashlib.md5(data, usedforsecurity=False)
+    sums = (google_crc32c.Checksum(data).digest(), digest.digest())
+    told = ",".join(
+        f"{kind}={base64.b64encode(one).decode()}" for kind, one in zip(("crc32c", "md5"), sums, strict=True)
+    )
+    return Response(status=200, headers={"ETag": f'"{digest.hexdigest()}"', "x-goog-hash": told})
 
 
 def _complete(call: Call, bucket: str, name: str, query: dict[str, str]) -> Response:
