@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SMALLEST_ROWS = 100  # that a training accepts
 TREES = 100
@@ -14,12 +14,21 @@ TREES_A_PARTITION = 2  # between these sizes: a row is seen by two trees, so the
 
 @dataclass(frozen=True)
 class Share:
-    """What one partition contributes: ``rows`` of data that grow ``trees`` trees. ``of`` partitions make the forest."""
+    """What one partition contributes: ``rows`` of data that grow ``trees`` trees. The data have ``of`` partitions.
+
+    The rows of the partitions in ``counted`` find no splits; they are counted in the leaves of these trees.
+    """
 
     index: int
     rows: int
     trees: int
     of: int = 1
+    counted: tuple[Share, ...] = ()
+
+    @property
+    def seen(self) -> int:
+        """Rows that these trees have learned from."""
+        return self.rows + sum(share.rows for share in self.counted)
 
 
 def partition_rows(samples: int) -> int:
@@ -31,16 +40,20 @@ def partition_rows(samples: int) -> int:
 def plan(samples: int) -> list[Share]:
     """Divide ``samples`` rows and the trees of the forest over partitions of equal size (give or take one row).
 
-    Every partition grows at least one tree, so beyond 17.5 million rows the forest gets more than ``TREES``.
+    A forest has ``TREES`` trees. Where there are more partitions (beyond 17.5 million rows), the first ``TREES`` grow a
+    tree each, and the others are counted in the leaves of those in turn.
     """
     count = math.ceil(samples / partition_rows(samples))
-    trees = max(TREES, count)
-    return [
+    growing = min(count, TREES)
+    partitions = [
         Share(
             index,
             samples // count + (index < samples % count),
-            trees // count + (index < trees % count),
+            TREES // growing + (index < TREES % growing) if index < growing else 0,
             count,
         )
         for index in range(count)
+    ]
+    return [
+        replace(share, counted=tuple(partitions[share.index + growing :: growing])) for share in partitions[:growing]
     ]

@@ -163,8 +163,12 @@ class Spool:
 
     def plan(self) -> list[Share]:
         """Return the partitions and the trees that each grows."""
-        shares = plan(self.rows)
-        return [replace(share, rows=sum(b - a for _, a, b in self._slices(share))) for share in shares]
+        return [self._sized(share) for share in plan(self.rows)]
+
+    def _sized(self, share: Share) -> Share:
+        """Return a share with the rows that its slices really have."""
+        rows = sum(last - first for _, first, last in self._slices(share))
+        return replace(share, rows=rows, counted=tuple(map(self._sized, share.counted)))
 
     def partition(self, share: Share) -> tuple[Features, Labels]:
         """Read one partition: a slice of every chunk."""

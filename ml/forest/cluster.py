@@ -19,7 +19,9 @@ from distributed.security import Security
 from ml.data.partitions import Share
 from ml.data.sources import Source
 from ml.fingerprint import fingerprint, libraries
+from ml.forest.checkpoints import pack
 from ml.forest.growth import EngineError, grow_rows, grow_task
+from ml.forest.random_forest import count
 from ml.progress import Progress
 
 WAIT_SECONDS = 180  # for the scheduler and for the first workers
@@ -100,13 +102,16 @@ class Dask:
                 for future in self._finished(list(pending)):
                     share = pending.pop(future)
                     packed = self._result(future, share)
-                    progress.advance(trees=share.trees, rows=share.rows)
+                    progress.advance(trees=share.trees, rows=share.seen)
                     yield share.index, packed
 
     def _submit(self, source: Source, share: Share, seed: int) -> Any:
         if source.portable:
             return self._client.submit(grow_task, source, share, seed, pure=False)
-        return self._client.submit(grow_rows, *source.partition(share), share, seed, pure=False)
+        trees = self._client.submit(grow_rows, *source.partition(share), share, seed, pure=False)
+        for counted in share.counted:
+            trees = self._client.submit(count, trees, *source.partition(counted), pure=False)
+        return self._client.submit(pack, trees, pure=False)
 
     def _finished(self, futures: list[Any]) -> list[Any]:
         """Wait for at least one of ``futures`` and return those that have ended."""

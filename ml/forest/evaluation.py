@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 GOLDEN_ROWS = 24
 CALIBRATION_BINS = 10
-_CURVE_ROWS = 20_000
+_CURVE_ROWS = 10_000
 _CURVE_POINTS = 8
 
 
@@ -136,7 +136,7 @@ def learning_curve(forest: RandomForestClassifier, shares: list[Share], source: 
     """Return (trees, rows they grew on, accuracy on part of the held-out rows) while trees were added to the forest."""
     chunk = next(iter(source.held_out()))
     features, labels = chunk.features[:_CURVE_ROWS], chunk.labels[:_CURVE_ROWS]
-    seen = [min(sum(s.rows for s in shares), rows) for rows in _rows_by_tree(shares)]
+    seen = [min(source.rows, rows) for rows in _rows_by_tree(shares)]
     trees = len(forest.estimators_)
     wanted = sorted({*np.geomspace(1, trees, _CURVE_POINTS).round().astype(int).tolist(), trees})
     total = np.zeros((len(features), len(CLASSES)))
@@ -152,7 +152,7 @@ def _rows_by_tree(shares: list[Share]) -> list[int]:
     """Return how many rows the first tree, the first two trees, … have seen."""
     rows, seen = 0, []
     for share in shares:
-        rows += share.rows
+        rows += share.seen
         seen += [rows] * share.trees
     return seen
 

@@ -43,13 +43,16 @@ class Engine(Protocol):
 
 
 def grow_task(source: Source, share: Share, seed: int) -> bytes:
-    """Make one partition and return its trees, packed. Runs wherever an engine wants it to."""
-    return grow_rows(*source.partition(share), share, seed)
+    """Make the partitions of ``share``, one at a time, and return its trees, packed. Runs wherever an engine wants it to."""
+    trees = grow_rows(*source.partition(share), share, seed)
+    for counted in share.counted:
+        trees = random_forest.count(trees, *source.partition(counted))
+    return pack(trees)
 
 
-def grow_rows(features: Features, labels: Labels, share: Share, seed: int) -> bytes:
-    """Return the trees that ``share`` grows on these rows, packed."""
-    return pack([tree for batch in random_forest.grow(share, features, labels, seed) for tree in batch])
+def grow_rows(features: Features, labels: Labels, share: Share, seed: int) -> Trees:
+    """Return the trees that ``share`` grows on these rows."""
+    return [tree for batch in random_forest.grow(share, features, labels, seed) for tree in batch]
 
 
 class Threads:
@@ -92,7 +95,7 @@ def _finished(running: dict[Future[bytes], Share], progress: Progress) -> Iterat
     for done in wait(running, return_when=FIRST_COMPLETED).done:
         share = running.pop(done)
         packed = done.result()
-        progress.advance(trees=share.trees, rows=share.rows)
+        progress.advance(trees=share.trees, rows=share.seen)
         yield share.index, packed
 
 
@@ -113,10 +116,10 @@ def grow_forest(
         f"training {sum(share.trees for share in shares)} trees on {len(shares)} partition{'s' * (len(shares) > 1)} of "
         f"{shares[0].rows:,} rows, {engine.title}"
     )
-    with Progress(log, sum(share.trees for share in shares), sum(share.rows for share in shares)) as progress:
+    with Progress(log, sum(share.trees for share in shares), source.rows) as progress:
         for share in shares:
             if share.index in grown:
-                progress.advance(trees=share.trees, rows=share.rows, resumed=True)
+                progress.advance(trees=share.trees, rows=share.seen, resumed=True)
         for index, packed in engine.run(source, left, seed, progress):
             if checkpoints is not None and len(shares) > 1:
                 checkpoints.save(index, packed)

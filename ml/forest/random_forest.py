@@ -24,6 +24,7 @@ MAX_FEATURES = 6  # of 15: the interactions need several columns at once, the de
 MIN_SAMPLES_LEAF = 3
 SMALLEST_TREE, LARGEST_TREE = 64, 768  # leaves; more adds size but no accuracy
 ROWS_PER_LEAF = 32
+_BATCH = 20  # trees: every batch prepares the rows anew
 
 
 def leaves(rows: int) -> int:
@@ -51,9 +52,8 @@ def grow(
         warm_start=True,
     )
     # A warm start draws the seeds of the trees that exist already, so batches do not change which trees grow.
-    batch = max(4, jobs)
-    for grown in range(0, share.trees, batch):
-        forest.n_estimators = min(share.trees, grown + batch)
+    for grown in range(0, share.trees, _BATCH):
+        forest.n_estimators = min(share.trees, grown + _BATCH)
         forest.fit(features, labels, sample_weight=weights)
         yield [_canonical(tree) for tree in forest.estimators_[grown:]]
 
@@ -67,6 +67,33 @@ def _with_all_classes(features: Features, labels: Labels) -> tuple[Features, Lab
     weights[len(labels) :] = 0
     extra = np.zeros((missing.size, features.shape[1]), dtype=features.dtype)
     return np.vstack([features, extra]), np.concatenate([labels, missing]), weights
+
+
+def count(trees: list[DecisionTreeClassifier], features: Features, labels: Labels) -> list[DecisionTreeClassifier]:
+    """Add rows to the leaves of ``trees`` that did not see them, and return the trees.
+
+    The splits stay, and every node tells of all rows that passed it. Counts are whole numbers, so neither the order nor
+    the size of what is added changes a bit.
+    """
+    for estimator in trees:
+        tree = estimator.tree_
+        state = tree.__getstate__()
+        nodes, values = state["nodes"], state["values"]
+        shape = (tree.node_count, len(CLASSES))
+        leaves_of_rows = tree.apply(features)
+        added = np.bincount(leaves_of_rows * shape[1] + labels, minlength=shape[0] * shape[1]).reshape(shape)
+        for node in range(tree.node_count - 1, -1, -1):  # a child comes after its parent
+            if nodes["left_child"][node] >= 0:
+                added[node] = added[nodes["left_child"][node]] + added[nodes["right_child"][node]]
+        counts = np.rint(values[:, 0] * nodes["weighted_n_node_samples"][:, None]) + added
+        total = counts.sum(axis=1)
+        shares = counts / total[:, None]
+        values[:, 0] = shares
+        nodes["n_node_samples"] += added.sum(axis=1)
+        nodes["weighted_n_node_samples"] = total
+        nodes["impurity"] = 1 - (shares**2).sum(axis=1)
+        tree.__setstate__({**state, "nodes": nodes, "values": values})
+    return trees
 
 
 def assemble(trees: Sequence[DecisionTreeClassifier]) -> RandomForestClassifier:

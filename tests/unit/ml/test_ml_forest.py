@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import joblib
 import numpy as np
 import onnx
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from ml.core.features import ContextArrays, Features, encode_arrays
 from ml.core.gate import TOLERANCE
@@ -16,8 +18,12 @@ from ml.core.releases import ReleaseError
 from ml.core.serving import Model
 from ml.core.sponsors import CLASSES
 from ml.data import partitions, synthetic
+from ml.data.sources import Synthetic
 from ml.forest import random_forest
+from ml.forest.checkpoints import Checkpoints
+from ml.forest.growth import Threads, grow_forest
 from ml.forest.onnx_export import _round_down, _varint, _varints, to_onnx
+from ml.progress import Log
 from tests.unit.ml.model_fixtures import Candidates, Forests, as_candidate, grown
 
 
@@ -34,10 +40,14 @@ def features(contexts: ContextArrays) -> Features:
 @pytest.mark.parametrize("samples", [100, 10_000, 20_001, 100_001, 1_234_567, 10_000_000, 123_456_789])
 def test_the_plan_uses_every_row_and_every_tree_once_in_bounded_partitions(samples: int) -> None:
     shares = partitions.plan(samples)
-    assert sum(share.rows for share in shares) == samples
-    assert sum(share.trees for share in shares) == max(partitions.TREES, len(shares))
-    assert all(0 < share.rows <= partitions.LARGEST_PARTITION and share.trees > 0 for share in shares)
-    assert [(share.index, share.of) for share in shares] == [(index, len(shares)) for index in range(len(shares))]
+    counted = [more for share in shares for more in share.counted]
+    assert sum(share.seen for share in shares) == sum(share.rows for share in shares + counted) == samples
+    assert sum(share.trees for share in shares) == partitions.TREES
+    assert all(share.trees > 0 for share in shares) and not any(share.trees for share in counted)
+    assert all(0 < share.rows <= partitions.LARGEST_PARTITION for share in shares + counted)
+    everything = sorted((share.index, share.of) for share in shares + counted)
+    assert everything == [(index, len(everything)) for index in range(len(everything))]
+    assert max(share.seen for share in shares) - min(share.seen for share in shares) <= partitions.LARGEST_PARTITION
 
 
 def test_ten_times_the_rows_are_ten_times_the_work() -> None:
@@ -68,6 +78,37 @@ def test_several_partitions_make_one_forest(monkeypatch: pytest.MonkeyPatch, fea
     assert len(made[0].estimators_) == partitions.TREES
     assert to_onnx(made[0]) == to_onnx(made[1])
     assert random_forest.probabilities(made[0], features).shape == (10_000, 12)
+
+
+def test_where_partitions_outnumber_the_trees_they_are_counted_in_the_leaves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(partitions, "SMALLEST_PARTITION", 400)
+    monkeypatch.setattr(partitions, "TREES", 3)
+    monkeypatch.setattr(partitions, "TREES_A_PARTITION", 1)
+    monkeypatch.setattr(partitions, "LARGEST_PARTITION", 400)
+    source = Synthetic(4000, 7)
+    checkpoints = Checkpoints(tmp_path, "run")
+    forests = []
+    for jobs, kept in ((1, None), (2, checkpoints), (2, checkpoints)):
+        trees, shares = grow_forest(source, 7, Threads(jobs), Log(io.StringIO()), kept)
+        forests.append(random_forest.assemble(trees))
+    assert [len(share.counted) for share in shares] == [3, 2, 2]
+    assert to_onnx(forests[0]) == to_onnx(forests[1]) == to_onnx(forests[2])
+    for share, estimator in zip(shares, forests[0].estimators_, strict=True):
+        parts = [source.partition(part) for part in (share, *share.counted)]
+        features, labels = np.vstack([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+        passed = estimator.tree_.decision_path(features).toarray()  # (rows, nodes)
+        counts = passed.T @ np.eye(len(CLASSES))[labels]
+        np.testing.assert_allclose(estimator.tree_.value[:, 0], counts / counts.sum(axis=1, keepdims=True), atol=1e-12)
+        assert (estimator.tree_.weighted_n_node_samples == counts.sum(axis=1)).all()
+        assert estimator.tree_.n_node_samples[0] >= share.seen == len(labels)
+        again = DecisionTreeClassifier(
+            max_leaf_nodes=64, min_samples_leaf=3, max_features=6, random_state=estimator.random_state
+        )
+        assert (
+            again.fit(*parts[0]).tree_.threshold == estimator.tree_.threshold
+        ).all()  # the splits are of the first part
 
 
 def test_a_class_that_a_partition_never_saw_keeps_its_column() -> None:
