@@ -81,8 +81,8 @@ def test_every_row_is_trained_on_or_held_out_once(
     monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", 512)  # several chunks
     monkeypatch.setattr("ml.data.partitions.SMALLEST_PARTITION", 500)
     path = str(folder / name)
-    parts = find_parts(path)
-    source, counts = open_data(path, parts, identity(path, parts), tmp_path / "spool", tmp_path / "kept", Log())
+    files = find_parts(path)
+    source, counts = open_data(path, files, identity(path, files), tmp_path / "spool", tmp_path / "kept", Log())
     assert counts == {"files": 1, "rows": ROWS, "used": ROWS, "skipped": {}}
     shares = source.plan()
     assert len(shares) == 6
