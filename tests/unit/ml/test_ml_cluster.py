@@ -105,6 +105,7 @@ def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(
     two_workers: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(partitions, "TREES", 12)
+    monkeypatch.setattr(partitions, "LARGEST_PARTITION", 20_000)  # so that some partitions are counted only
     source = Synthetic(400_000, 7)
     expected, shares = grow_forest(source, 7, Threads(2), Log())
     assert len(shares) == 12 and sum(len(share.counted) for share in shares) == 8
