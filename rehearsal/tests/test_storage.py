@@ -250,6 +250,7 @@ def test_a_composed_object_says_of_how_many_parts_and_has_no_md5(ask: Any, bucke
     assert made["componentCount"] == 2 and "md5Hash" not in made
     again = body(sourceObjects=[{"name": "c"}, {"name": "a"}])
     assert ask("POST", f"{API}/b/{bucket}/o/d/compose", again).get_json()["componentCount"] == 3
+    assert ask("POST", f"{API}/b/{bucket}/o/e/compose", body(sourceObjects=[{"name": "none"}])).status_code == 404
     put(ask, bucket, "c", b"whole")
     assert "md5Hash" in ask("GET", f"{API}/b/{bucket}/o/c").get_json()
 

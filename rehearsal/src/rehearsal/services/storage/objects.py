@@ -192,6 +192,8 @@ def compose_object(call: Call) -> Response:
     bucket, name = call.params["destinationBucket"], call.params["destinationObject"]
     with bucket_lock(call, bucket):
         sources = [_found(call, bucket, source["name"]) for source in call.body.get("sourceObjects", [])]
+        if None in sources:
+            raise ApiError(404, "notFound", f"Object not found in {bucket}: one to be composed")
         response = change(call, bucket, name, overwriting=True)
         made = _described(call, bucket, name) if response.status_code == 200 else None
         if made is None:
