@@ -154,7 +154,8 @@ def test_rows_of_a_file_are_sent_and_the_command_publishes_the_same_model(two_wo
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         found.append((tmp_path / name / "model.onnx").read_bytes())
-        assert json.loads((tmp_path / name / "manifest.json").read_text())["samples"] == 45_000
+        samples = json.loads((tmp_path / name / "manifest.json").read_text())["samples"]
+        assert 44_000 < samples < 46_000  # a tenth of the different contexts is held out
     assert found[0] == found[1]
 
 
