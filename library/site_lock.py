@@ -30,7 +30,6 @@ options:
   token:
     description: The token of the lock that this run has taken already.
     type: str
-    no_log: false
   run_id:
     description: The training that is meant. If the VM is busy with just this one, the run joins it.
     type: str

@@ -184,7 +184,7 @@ def remedy_for(status: int | None, reason: str, message: str, *, target: str, ac
     if "machinetype" in text or "machine type" in text:
         return "Check the machine type (vm_machine_type; machine_type of resize_vm.yml): 'gcloud compute machine-types list'."
     if reason in ("BILLING_DISABLED", "UREQ_PROJECT_BILLING_NOT_FOUND"):
-        return f"Link a billing account: gcloud billing projects link {project} --billing-account=<one of yours>."
+        return f"Run gcloud billing projects link {project} --billing-account=<one of yours>."
     if reason == "USER_PROJECT_DENIED":
         return (
             f"Grant {who} the role roles/serviceusage.serviceUsageConsumer in project {project}, "

@@ -232,6 +232,6 @@ def test_firewall_rule_must_be_given_in_full(run: RunModule, google: Session) ->
 
 
 def test_grants_that_are_null_are_no_grants(run: RunModule, google: Session) -> None:
-    assert "role, grants" in run("gcp_iam_member", **PLACES[1], grants=None)["msg"]
+    assert "role or grants" in run("gcp_iam_member", **PLACES[1], grants=None)["msg"]
     assert run("gcp_iam_member", **PLACES[1], grants=[])["changed"] is False
     assert google.calls == []

@@ -24,6 +24,8 @@ def run(tmp_path: Path, tasks: list[dict[str, object]]) -> list[str]:
         "localhost,",
         "-c",
         "local",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
         str(playbook),
     ]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
