@@ -87,6 +87,7 @@ def _build(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: 
     url = LOG_URL.format(region=name.region, build=build_id, number=number)
     operation.stage("BUILD", "IN_PROGRESS", "Building", resource=config["build"], resourceUri=url)
     _check_builder(cloud, name)
+    _check_agent(cloud, name)
     try:
         digest, generation = uploads.resolve(cloud, name.project, config["source"]["storageSource"])
         with _Log(build_log(cloud, build_id)) as say:
