@@ -46,10 +46,14 @@ class Lock:
         self.clock = clock
 
     def read(self) -> tuple[SiteLock | None, str]:
-        """The lock, lapsed or not, and the generation of its object, "0" where there is none."""
-        found = self.bucket.look(site_lock.PATH)
-        if found is None:
-            return None, "0"
+        """The lock, lapsed or not, and the generation of its object: "0" where there is none, "" where there is no bucket."""
+        client, url = self.bucket.client, self.bucket.url(site_lock.PATH)
+        try:
+            found = client.get(url, attempting=f"look at gs://{self.bucket.name}/{site_lock.PATH}")
+        except GoogleApiError as error:
+            if error.status == 404:
+                return None, "" if "bucket does not exist" in error.google_message else "0"
+            raise
         generation = str(found["generation"])
         return site_lock.parse(self.bucket.read(site_lock.PATH, generation)), generation
 
@@ -62,6 +66,8 @@ class Lock:
         """Take the lock, or renew it; None where there is no bucket to keep it in yet. Raises GoogleApiError where it is another's."""
         for _ in range(ATTEMPTS):
             lock, generation = self.read()
+            if not generation:
+                return None
             if lock is None or lock.lapsed(self.clock()):
                 wanted = site_lock.taken(token, holder, purpose, self.clock())
             elif self._ours(lock, token, run):
@@ -71,8 +77,6 @@ class Lock:
             try:
                 self.bucket.replace(site_lock.PATH, wanted.to_bytes(), generation)
             except GoogleApiError as error:
-                if error.status == 404:
-                    return None
                 # Somebody was quicker, or the answer to our own first attempt got lost: look again.
                 if error.status != 412 and not error.retryable:
                     raise

@@ -45,9 +45,10 @@ def test_who_comes_second_is_told_who_since_when_and_what_to_do(run: RunModule, 
     assert planned["token"] is None and "would be refused without --check" in planned["warnings"][0]
 
 
-def test_without_a_bucket_there_is_nothing_to_lock(run: RunModule) -> None:
+def test_without_a_bucket_there_is_nothing_to_lock(google: Session, run: RunModule) -> None:
     for state in ("held", "free", "broken"):
         assert run("site_lock", bucket=BUCKET, state=state, keep=False).get("token", 0) is None, state
+    assert google.mutations == []
 
 
 def test_a_lapsed_lease_is_taken_over_and_its_holder_notices(google: Session, bucket: str) -> None:
