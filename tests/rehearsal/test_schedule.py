@@ -13,7 +13,7 @@ import pytest
 from tests.rehearsal.conftest import Rehearsal, recap, vm_states, wait_until_stopped
 from tests.rehearsal.owner import COMPUTE, PROJECT, Owner
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 SCHEDULE = ("-e", json.dumps({"training_schedule": "30 3 * * 1", "training_timezone": "Africa/Casablanca"}))
 VM = f"{COMPUTE}/zones/us-central1-a/instances/ml-training-vm"
 
