@@ -11,7 +11,7 @@ from typing import Any
 import requests
 import yaml
 from google.auth.transport.requests import AuthorizedSession, Request
-from google.oauth2 import service_account
+from google.oauth2.credentials import Credentials
 
 from tests.rehearsal.conftest import REPOSITORY, Rehearsal
 
@@ -31,7 +31,7 @@ def permissions() -> list[str]:
 
 
 class Owner:
-    """Calls Google's APIs with the owner's key, through the front door as everybody does."""
+    """Calls Google's APIs as the owner, a person signed in by gcloud, through the front door as everybody does."""
 
     def __init__(self, cloud: Rehearsal) -> None:
         self.cloud = cloud
@@ -39,8 +39,8 @@ class Owner:
             cloud.rehearsal("env", "--identity", "owner", "--output", "json").output
         )
         plain = self._through_the_door(requests.Session())
-        key = self.environment["GCP_SERVICE_ACCOUNT_FILE"]
-        credentials = service_account.Credentials.from_service_account_file(key, scopes=[SCOPE])
+        file = self.environment["CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE"]
+        credentials = Credentials.from_authorized_user_file(file)
         self._session = self._through_the_door(AuthorizedSession(credentials, auth_request=Request(plain)))
 
     def _through_the_door(self, session: Any) -> Any:

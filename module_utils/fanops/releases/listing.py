@@ -109,7 +109,7 @@ class Bucket:
         self.client.send(
             "POST", f"https://storage.googleapis.com/upload/storage/v1/b/{segment(self.name)}/o",
             attempting=f"replace gs://{self.name}/{path}",
-            params={"uploadType": "multipart", "ifGenerationMatch": generation},
+            params={"uploadType": "multipart", "name": path, "ifGenerationMatch": generation},
             content=(body, f"multipart/related; boundary={boundary}"),
         )  # fmt: skip
 
