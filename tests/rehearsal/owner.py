@@ -56,10 +56,8 @@ class Owner:
         return answer.json() if answer.content else {}
 
     def enable_apis(self) -> None:
-        names = [
-            f"{name}.googleapis.com" for name in ("compute", "cloudfunctions", "run", "cloudbuild", "artifactregistry")
-        ]
-        self.call("POST", f"{SERVICES}:batchEnable", {"serviceIds": names})
+        inputs = yaml.safe_load((REPOSITORY / "inventory/group_vars/all/project.yml").read_text())
+        self.call("POST", f"{SERVICES}:batchEnable", {"serviceIds": inputs["project_services"]})
 
     def ensure_account(self, name: str) -> str:
         """Have a service account; returns its address."""
