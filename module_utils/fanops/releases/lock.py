@@ -182,7 +182,7 @@ def _lives(process: int) -> bool:
 
 
 def run_of_this_module() -> int:
-    """The process of the ansible command that this module is a part of: the topmost of ours that is one."""
+    """The id of the ansible process that started this module: the topmost one among its ancestors."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     processes: dict[int, tuple[int, str]] = {}
     for line in listed.splitlines():
