@@ -14,6 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from sklearn.ensemble import RandomForestClassifier
 
 from ml.bucket import Bucket
+from ml.core.schema import DEFAULT
 from ml.forest.random_forest import probabilities
 from tests.browser.conftest import ARTIFACTS, complaints
 from tests.faulty_storage import Front, faulty_storage
@@ -54,9 +55,10 @@ def answered(browser: webdriver.Chrome) -> str:
 def expected(forest: RandomForestClassifier, **context: Any) -> dict[str, float]:
     from ml.core.context import validate
     from ml.core.features import encode
-    from ml.core.sponsors import CLASSES
 
-    return dict(zip(CLASSES, probabilities(forest, encode([validate(context)]))[0], strict=True))
+    return dict(
+        zip(DEFAULT.classes, probabilities(forest, encode(DEFAULT, [validate(DEFAULT, context)]))[0], strict=True)
+    )
 
 
 def test_the_page_shows_what_the_model_says(

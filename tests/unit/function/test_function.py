@@ -26,15 +26,17 @@ from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
 from ml.bucket import Bucket
-from ml.core.context import EVENTS, ZONES, validate
+from ml.core.context import validate
 from ml.core.features import encode
-from ml.core.sponsors import CATALOGUE, CLASSES
+from ml.core.schema import DEFAULT
 from ml.forest import random_forest
 from sponsor_api.answers import validate_columns
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.running_function import running_function
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, Forests
 from tests.unit.ml.model_fixtures import publish_unproven as publish
+
+ZONES, EVENTS = (field.values for field in DEFAULT.choices)
 
 GOAL = {"zone": "VIP", "event": "Goal"}
 
@@ -69,8 +71,8 @@ def test_a_context_is_answered_as_the_contract_says(app: FlaskClient, forests: F
     answer = response.get_json()
     context = {"match_minute": 0, "score_diff": 0, "temperature": 20.0, "crowd_density": 0.5, **GOAL}
     assert answer["context_used"] == context
-    chances = random_forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
-    sponsor = CATALOGUE[CLASSES[chances.argmax()]]
+    chances = random_forest.probabilities(forests[0], encode(DEFAULT, [validate(DEFAULT, GOAL)]))[0]
+    sponsor = DEFAULT.catalogue[DEFAULT.classes[chances.argmax()]]
     assert answer["recommended_sponsor"] == sponsor.name
     assert answer["confidence"] == pytest.approx(chances.max(), abs=1e-5)
     assert (answer["campaign_message"], answer["category"]) == (sponsor.campaign_message, sponsor.category)
@@ -98,7 +100,7 @@ def test_a_get_tells_the_state(app: FlaskClient) -> None:
 
 
 def test_every_wrong_field_is_named(app: FlaskClient) -> None:
-    document = problem(app.post("/", json={"zone": "Moon", "match_minute": 200, "crowd": 1}), 400)
+    document = problem(app.post("/?strict=true", json={"zone": "Moon", "match_minute": 200, "crowd": 1}), 400)
     assert {error["field"] for error in document["errors"]} == {"zone", "match_minute", "crowd"}
     assert "VIP, North, South, East, West" in document["detail"]
     document = problem(app.post("/", json={"instances": [GOAL, {"event": "Goal"}, 7]}), 400)
@@ -271,7 +273,7 @@ def test_the_manifest_can_be_read(app: FlaskClient, bucket: Bucket) -> None:
     response = app.get("/model")
     document = response.get_json()
     assert document["manifest_sha256"] == response.headers["X-Model-Manifest"]
-    assert document["manifest"]["classes"] == list(CLASSES)
+    assert document["manifest"]["classes"] == list(DEFAULT.classes)
     assert document["promotion"]["reason"] == "passed the quality gate" and document["promotion"]["forced"] is False
 
 
@@ -301,8 +303,8 @@ def test_browsers_get_a_page_and_programs_the_state(app: FlaskClient) -> None:
 
 def test_the_probabilities_on_request(app: FlaskClient, forests: Forests) -> None:
     answer = app.post("/?probabilities=true", json=GOAL).get_json()
-    chances = random_forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
-    assert answer["probabilities"] == pytest.approx(dict(zip(CLASSES, chances, strict=True)), abs=1e-5)
+    chances = random_forest.probabilities(forests[0], encode(DEFAULT, [validate(DEFAULT, GOAL)]))[0]
+    assert answer["probabilities"] == pytest.approx(dict(zip(DEFAULT.classes, chances, strict=True)), abs=1e-5)
     assert answer["probabilities"][answer["recommended_sponsor"]] == answer["confidence"]
     assert "probabilities" not in app.post("/?probabilities=false", json=GOAL).get_json()
     assert "got explain" in problem(app.post("/?explain=true", json=GOAL), 400)["detail"]
@@ -352,7 +354,7 @@ def test_a_defect_of_ours_is_a_problem_document_and_an_error_in_the_log(
 ROW = st.fixed_dictionaries(
     {"zone": st.sampled_from([*ZONES, "Moon", None])},
     optional={
-        "match_minute": st.integers(-1, 121) | st.sampled_from([45.0, 45.5, True, None, "45", 2**63]),
+        "match_minute": st.integers(-1, 131) | st.sampled_from([45.0, 45.5, True, None, "45", 2**63]),
         "score_diff": st.integers(-11, 11),
         "temperature": st.floats(-31, 61) | st.integers(-31, 61) | st.sampled_from([-0.0, None, False]),
         "crowd_density": st.floats(0, 1.01),
@@ -366,12 +368,16 @@ ROW = st.fixed_dictionaries(
 @given(st.lists(ROW | st.none() | st.just("VIP"), min_size=1, max_size=4))
 def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     """The fast way through a batch accepts nothing that the careful one refuses, and reads what it accepts alike."""
-    found = validate_columns(rows)
-    if found is not None:
+    for ignored in (None, set[str]()):
+        found = validate_columns(DEFAULT, rows, ignored)
+        if found is None:
+            continue
         contexts, features = found
-        expected = [validate(row) for row in rows]
+        named = None if ignored is None else set[str]()
+        expected = [validate(DEFAULT, row, "", named) for row in rows]
+        assert ignored == named
         assert repr(contexts) == repr(expected)
-        np.testing.assert_array_equal(features, encode(expected))
+        np.testing.assert_array_equal(features, encode(DEFAULT, expected))
 
 
 @settings(max_examples=100, deadline=None)
@@ -380,7 +386,7 @@ def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
         st.fixed_dictionaries(
             {"zone": st.sampled_from(ZONES)},
             optional={
-                "match_minute": st.integers(0, 120) | st.none(),
+                "match_minute": st.integers(0, 130) | st.none(),
                 "score_diff": st.integers(-10, 10),
                 "temperature": st.floats(-30, 60) | st.integers(-30, 60),
                 "event": st.sampled_from(EVENTS),
@@ -390,7 +396,7 @@ def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     )
 )
 def test_usual_rows_take_the_fast_way(rows: list[Any]) -> None:
-    assert validate_columns(rows) is not None
+    assert validate_columns(DEFAULT, rows, None) is not None
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ DOCSTRING = '\n\ndef _added() -> None:\n    """Say {}."""\n'
     ("file", "decides"),
     [
         ("core/features.py", True),
-        ("core/context.py", True),
-        ("core/sponsors.py", True),
+        ("core/schema.py", True),
+        ("core/context.py", False),
         ("data/rules.py", True),
         ("data/spool.py", True),
         ("data/file_reader.py", True),
@@ -134,7 +134,7 @@ def test_a_missing_lock_is_one_clear_line(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (copy / "requirements" / "training.txt").unlink()
-    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy, None))
+    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy, None, None, None))
     assert main(["--samples", "1000"]) == 1
     error = capsys.readouterr().err
     assert "training.txt, which does not exist" in error
