@@ -286,11 +286,63 @@ def test_the_description_is_valid_and_agrees_with_what_is_answered(app: FlaskCli
         ("Prediction", app.post("/?probabilities=true", json=GOAL)),
         ("Predictions", app.post("/", json={"instances": [GOAL, GOAL]})),
         ("InvalidContext", app.post("/", json={})),
+        ("Prediction", app.post("/", json={**GOAL, "zoone": 1})),
+        ("Predictions", app.post("/", json={"instances": [{**GOAL, "zoone": 1}]})),
+        ("Description", app.get("/schema")),
         ("State", app.get("/healthz")),
         ("Manifest", app.get("/model")),
     ):
         content = answer.get_json(force=True)
         Draft202012Validator({**schemas, "$ref": f"#/components/schemas/{schema}"}).validate(content)
+
+
+def test_what_the_schema_does_not_know_is_ignored_and_named(app: FlaskClient) -> None:
+    plain = app.post("/", json=GOAL).get_json()
+    answer = app.post("/", json={**GOAL, "crowd_densty": 0.9, "id": 7, "é": [{}]}).get_json()
+    assert answer.pop("ignored") == ["crowd_densty", "id", "é"]
+    assert answer.pop("hints") == ["crowd_densty is not a member: did you mean crowd_density?"]
+    assert answer == plain  # its default counts
+    rows = [{**GOAL, "id": number} for number in range(300)] + [{"zone": "North", "Event": "Goal", "event": None}]
+    batch = app.post("/", json={"instances": rows, "parameters": {"top": 3}}).get_json()
+    assert batch["ignored"] == ["Event", "id", "parameters"]
+    assert batch["hints"] == ["Event is not a member: did you mean event?"]
+    assert [row["context_used"] for row in batch["predictions"]][:300] == [plain["context_used"]] * 300
+    assert "ignored" not in plain and "ignored" not in batch["predictions"][0]
+    many = app.post("/", json={**GOAL, **{f"{number:03}" * 90: 1 for number in range(500)}}).get_json()
+    assert len(many["ignored"]) == 20 and max(map(len, many["ignored"])) == 80
+
+
+def test_strict_refuses_it(app: FlaskClient) -> None:
+    refused = problem(app.post("/?strict=true&probabilities=true", json={**GOAL, "crowd_densty": 0.9}), 400)
+    assert refused["detail"].startswith("crowd_densty is not a member of a context: send only match_minute, score_diff")
+    refused = problem(app.post("/?strict=true", json={"instances": [GOAL, {**GOAL, "id": 1}]}), 400)
+    assert [error["field"] for error in refused["errors"]] == ["instances[1].id"]
+    detail = problem(app.post("/?strict=true", json={"instances": [GOAL], "parameters": {}}), 400)["detail"]
+    assert "no other, got also parameters" in detail
+    assert app.post("/?strict=false", json={**GOAL, "id": 1}).get_json()["ignored"] == ["id"]
+    assert "true or false" in problem(app.post("/?strict=1", json=GOAL), 400)["detail"]
+
+
+def test_a_required_member_by_another_name_is_guessed(app: FlaskClient) -> None:
+    detail = problem(app.post("/", json={"Zone": "VIP"}), 400)["detail"]
+    assert detail == "zone is required: send one of VIP, North, South, East, West; did you mean it by Zone?"
+    assert "did you mean" not in problem(app.post("/", json={"colour": "VIP"}), 400)["detail"]
+
+
+def test_added_time_is_a_minute(app: FlaskClient) -> None:
+    assert app.post("/", json={**GOAL, "match_minute": 130}).get_json()["context_used"]["match_minute"] == 130
+    assert "from 0 to 130" in problem(app.post("/", json={**GOAL, "match_minute": 131}), 400)["detail"]
+
+
+def test_head_says_the_length_of_what_get_answers(gunicorn: int) -> None:
+    for path in ("/", "/schema", "/openapi.json", "/model"):
+        for accept in ("*/*", "text/html"):
+            head, get = (
+                requests.request(method, f"http://127.0.0.1:{gunicorn}{path}", headers={"Accept": accept}, timeout=60)
+                for method in ("HEAD", "GET")
+            )
+            # how old the release is counts in seconds
+            assert head.content == b"" and abs(int(head.headers["Content-Length"]) - len(get.content)) <= 12
 
 
 def test_browsers_get_a_page_and_programs_the_state(app: FlaskClient) -> None:
