@@ -4,9 +4,10 @@
     python -m ml.fingerprint --samples 10000 --seed 42
     python -m ml.fingerprint --data gs://my-bucket/matches.parquet
 
-prints one JSON object. The controller compares it with the live release to know whether there is anything to train; the
-training machine records it in the manifest. Both must get the same answer, so this hashes names and contents, never
-times or absolute paths. It needs the standard library only, unless the data are in a bucket.
+prints one JSON object, which also has the description that the training would go by. The controller compares it with the
+live release to know whether there is anything to train; the training machine records it in the manifest. Both must get
+the same answer, so this hashes names and contents, never times or absolute paths. It needs the standard library only,
+unless the data are in a bucket.
 """
 
 from __future__ import annotations
@@ -198,7 +199,9 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(json.dumps(result))
+    described = read(arguments.schema, arguments.sponsors)
+    description = {"model_schema": described.document, "columns": described.columns}
+    print(json.dumps({**result, "description": description}))
     return 0
 
 

@@ -136,7 +136,14 @@ def test_it_is_accessible_and_fits_a_telephone(browser: webdriver.Chrome, functi
         browser.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
-        for selector in ("#category", "#sponsor", "h1", "button[type=submit]", "footer", "#field-zone input:checked + span"):
+        for selector in (
+            "#category",
+            "#sponsor",
+            "h1",
+            "button[type=submit]",
+            "footer",
+            "#field-zone input:checked + span",
+        ):
             ratio = browser.execute_script(CONTRAST, browser.find_element(By.CSS_SELECTOR, selector))
             assert ratio >= 4.5, f"{selector} in {scheme}: {ratio:.2f}"  # WCAG AA
     browser.save_screenshot(str(ARTIFACTS / "page-dark.png"))
@@ -154,7 +161,9 @@ def test_nothing_comes_from_elsewhere(browser: webdriver.Chrome, function: Serve
 def test_a_problem_is_shown_in_words(browser: webdriver.Chrome, function: Server) -> None:
     browser.get(function.url)
     answered(browser)
-    browser.execute_script("const input = document.getElementById('field-temperature'); input.max = 900; input.value = 900; ask()")
+    browser.execute_script(
+        "const input = document.getElementById('field-temperature'); input.max = 900; input.value = 900; ask()"
+    )
     error = browser.find_element(By.ID, "error")
     WebDriverWait(browser, 10).until(lambda b: error.text)
     assert "temperature must be a number from -30 to 60, got 900" in error.text

@@ -123,7 +123,7 @@ class LiveRelease(Resource):
         try:
             release = Release(self._pointer, live, {})
             verdict = gate.judge(Candidate({}, manifest), release, limits, compare=None)
-            refusals = verdict.breaking + verdict.refusals
+            refusals = verdict.refusals + verdict.breaking
             proof = gate.Proof(memory["base_bytes"], memory["load_bytes"], memory["peak_bytes"])
         except (KeyError, TypeError, ValueError) as error:
             raise GoogleApiError(
