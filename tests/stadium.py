@@ -5,21 +5,16 @@ from __future__ import annotations
 
 import copy
 import csv
-import dataclasses
-import datetime
 import json
 import os
 import subprocess
 import sys
-import uuid
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ml.bucket import Bucket
 from ml.core.features import context_at
-from ml.core.releases import POINTER, Pointer, read_pointer
 from ml.core.schema import DEFAULT
 from ml.data import synthetic
 
@@ -89,18 +84,3 @@ def train(url: str, bucket: str, described: Description, output: Path, *more: st
         url, "ml.train", f"--schema={described.schema}", f"--sponsors={described.sponsors}", f"--data={described.data}",
         f"--output={output}", f"--publish=gs://{bucket}", *more,
     )  # fmt: skip
-
-
-def roll_back(bucket: Bucket) -> Pointer:
-    """Make the release before the live one live again, as ``playbooks/rollback_release.yml`` does."""
-    found = bucket.read_versioned(POINTER)
-    assert found is not None
-    live = read_pointer(bucket.read)
-    changes: dict[str, Any] = {
-        "version": live.version + 1, "manifest": live.previous, "previous": live.manifest, "action": "rollback",
-        "write_id": uuid.uuid4().hex, "history": live.promotions(),
-        "updated": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds"),
-    }  # fmt: skip
-    pointer = dataclasses.replace(live, **changes)
-    bucket.replace(POINTER, pointer.to_bytes(), found[1])
-    return pointer

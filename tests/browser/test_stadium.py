@@ -14,8 +14,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 from ml.bucket import Bucket
 from tests.browser.conftest import ARTIFACTS, complaints
 from tests.faulty_storage import Front, faulty_storage
+from tests.rollbacks import roll_back
 from tests.running_function import Server, lay_out, running_function
-from tests.stadium import roll_back, train, write_stadium
+from tests.stadium import train, write_stadium
 from tests.unit.ml.model_fixtures import BUCKET, as_candidate, grown, new_client, publish_unproven
 
 pytestmark = pytest.mark.timeout(240)
@@ -57,7 +58,7 @@ def until_release(browser: webdriver.Chrome, version: int) -> None:
 
 
 def test_new_zones_appear_in_an_open_page_and_go_with_a_rollback(
-    browser: webdriver.Chrome, function: Server, front: Front, bucket: Bucket, tmp_path: Path
+    browser: webdriver.Chrome, function: Server, front: Front, tmp_path: Path
 ) -> None:
     browser.get(function.url)
     until_release(browser, 1)
@@ -81,7 +82,7 @@ def test_new_zones_appear_in_an_open_page_and_go_with_a_rollback(
     assert complaints(browser) == []
 
     # The page still shows the sky box that the older release does not know: the answer says so, and the controls follow.
-    roll_back(bucket)
+    roll_back(front.url, "previous")
     until_release(browser, 3)
     wait.until(lambda b: shown(b, "zone") == ["VIP", "North", "South", "East", "West"])
     wait.until(lambda b: not b.find_element(By.ID, "error").text)

@@ -17,8 +17,9 @@ from google.cloud.storage import Client
 from ml.bucket import Bucket
 from ml.core.releases import read_manifest, read_pointer
 from ml.core.schema import DEFAULT
+from tests.rollbacks import roll_back
 from tests.running_function import lay_out, running_function
-from tests.stadium import GONE, Description, roll_back, train, write_stadium
+from tests.stadium import GONE, Description, train, write_stadium
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, publish_unproven
 
 pytestmark = pytest.mark.timeout(240)
@@ -100,7 +101,7 @@ def test_new_zones_and_sponsors_are_live_after_a_training_and_gone_after_a_rollb
     manifest = read_manifest(bucket.read, read_pointer(bucket.read).manifest)
     assert len(manifest["columns"]) == 18 and manifest["classes"] == sorted(manifest["classes"])
 
-    assert roll_back(bucket).version == 3
+    roll_back(storage_url, "previous")
     until(served, 3)
     assert ask(served, zone="Skybox").status_code == 400
     answers = crowd.end()
