@@ -105,6 +105,10 @@ def understood(schema: Schema, result: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: no row has {', '.join(absent)}"
 
 
+def _file(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Check what the command line names; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ml.check_data", description="Check data files without training.")
@@ -115,8 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a file, a folder, a pattern in quotes, or any of them as gs://bucket/…; without it, the description is checked, "
         "and that synthetic rows can be drawn by it",
     )
-    parser.add_argument("--schema", type=Path, help="the description of the fields (default: ml/core/schema.json)")
-    parser.add_argument("--sponsors", type=Path, help="the catalogue of the sponsors (default: ml/core/sponsors.json)")
+    parser.add_argument("--schema", type=_file, help="the description of the fields (default: ml/core/schema.json)")
+    parser.add_argument("--sponsors", type=_file, help="the catalogue of the sponsors (default: ml/core/sponsors.json)")
     parser.add_argument("--days", type=int, default=0, help="use the files of the newest days only (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
