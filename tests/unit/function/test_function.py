@@ -312,6 +312,26 @@ def test_what_the_schema_does_not_know_is_ignored_and_named(app: FlaskClient) ->
     assert len(many["ignored"]) == 20 and max(map(len, many["ignored"])) == 80
 
 
+def test_a_release_of_another_description_is_answered_by_its_own(
+    start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates
+) -> None:
+    """A message may be edited without a training, so the deployed one counts; all else is the release's."""
+    document = json.loads(json.dumps(DEFAULT.document))
+    for sponsor in document["sponsors"]:
+        sponsor |= {"category": "Kept", "campaign_message": "Of the release."}
+    document["fields"][0]["maximum"] = 90
+    golden = [row for row in candidates[0].facts["golden"] if row["context"]["match_minute"] <= 90]
+    facts = {**candidates[0].facts, "model_schema": document, "golden": golden}
+    publish(bucket, type(candidates[0])(candidates[0].files, facts))
+    app = start()
+    answer = app.post("/", json=GOAL).get_json()
+    assert answer["campaign_message"] == DEFAULT.catalogue[answer["recommended_sponsor"]].campaign_message
+    assert answer["category"] == "Kept"
+    assert "from 0 to 90, got 91" in problem(app.post("/", json={**GOAL, "match_minute": 91}), 400)["detail"]
+    assert app.get("/").get_json()["context"]["match_minute"]["allowed"] == "an integer from 0 to 90"
+    assert app.get("/schema").get_json()["fields"][0]["maximum"] == 90
+
+
 def test_strict_refuses_it(app: FlaskClient) -> None:
     refused = problem(app.post("/?strict=true&probabilities=true", json={**GOAL, "crowd_densty": 0.9}), 400)
     assert refused["detail"].startswith("crowd_densty is not a member of a context: send only match_minute, score_diff")

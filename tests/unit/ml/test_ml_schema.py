@@ -64,9 +64,7 @@ def test_the_default_of_a_choice_has_no_column_wherever_it_stands() -> None:
     found = described({"name": "stand", "kind": "choice", "values": ["a", "b", "c"], "default": "b"})
     assert found.columns == ("stand_a", "stand_c")
     assert encode(found, [{"stand": "a"}, {"stand": "b"}, {"stand": "c"}]).tolist() == [[1, 0], [0, 0], [0, 1]]
-    assert spool.split_rule(
-        found
-    ) == "SHA-256 of stand (b counts as nothing), 1 in 10" or "b counts" in spool.split_rule(found)
+    assert spool.split_rule(found) == "SHA-256 of stand, 1 in 10; stand (b counts as nothing)"
 
 
 WRONG: list[tuple[list[Any], dict[str, Any], str]] = [
@@ -145,7 +143,7 @@ def test_a_release_carries_it_and_one_of_an_older_version_gets_the_default() -> 
     carried = json.loads(json.dumps({"model_schema": DEFAULT.document}, sort_keys=True))
     assert from_manifest(carried) == DEFAULT
     assert from_manifest({}) is DEFAULT
-    with pytest.raises(SchemaError, match="carries no description that can be read .*; train again"):
+    with pytest.raises(SchemaError, match=r"carries no description that can be read .*; train again"):
         from_manifest({"model_schema": {"fields": []}})
     with pytest.raises(SchemaError, match="train again"):
         from_manifest({"model_schema": 7})
@@ -176,7 +174,7 @@ def schemas(draw: st.DrawFn) -> Schema:
 @given(schemas(), st.data())
 def test_any_table_is_checked_encoded_kept_and_carried_alike(schema: Schema, data: st.DataObject) -> None:
     """One context, many, and the rows of a file are the same features; a copy that travelled does the same."""
-    contexts = [
+    contexts: list[dict[str, Any]] = [
         {
             field.name: data.draw(
                 st.sampled_from(field.values) if field.kind is str
@@ -193,7 +191,7 @@ def test_any_table_is_checked_encoded_kept_and_carried_alike(schema: Schema, dat
     assert all(
         encode(schema, [context]).tobytes() == row.tobytes() for context, row in zip(contexts, features, strict=True)
     )
-    places = {
+    places: dict[str, list[Any]] = {
         field.name: [schema.places[field.name][c[field.name]] if field.kind is str else c[field.name] for c in contexts]
         for field in schema.fields
     }
