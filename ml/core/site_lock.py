@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lock of a site: who may change its VM, its releases and its function now.
 
-It is an object in the bucket, made with ``ifGenerationMatch=0``. A controller holds it by a lease that it renews. While a training is on,
-the VM holds it as well, by a lease of its own under the same token: so the lock outlives a controller that is gone, until the training ends.
+It is an object in the bucket, made with ``ifGenerationMatch=0``. A controller holds it by a lease that it renews. While a training is
+on, the VM holds it as well, by a lease of its own under the same token: so the lock outlives a controller that is gone, until the
+training ends.
 """
 
 from __future__ import annotations
