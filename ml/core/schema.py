@@ -31,6 +31,7 @@ LARGEST_NUMBER = 1e30
 MOST_COLUMNS, MOST_SPONSORS = 1000, 250
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_SHOWN = 50  # values that a message lists
 _RESERVED = ("instances",)  # a body with it is a batch
 
 Context = dict[str, Any]  # a complete, valid context: an int, a float or a str for every field
@@ -58,9 +59,10 @@ class Field:
     def allowed(self) -> str:
         """The accepted values, in words."""
         if self.kind is str:
-            return "one of " + ", ".join(self.values)
+            others = f" or {len(self.values) - _SHOWN:,} others" if len(self.values) > _SHOWN else ""
+            return "one of " + ", ".join(self.values[:_SHOWN]) + others
         what = "an integer" if self.kind is int else "a number"
-        return f"{what} from {self.minimum:g} to {self.maximum:g}"
+        return f"{what} from {self.minimum:.12g} to {self.maximum:.12g}"
 
 
 @dataclass(frozen=True)

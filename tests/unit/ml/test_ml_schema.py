@@ -122,7 +122,6 @@ def test_what_cannot_be_meant_is_one_line_with_a_remedy(fields: list[Any], more:
         (None, "cannot read {path}: No such file or directory; give the path of a JSON file"),
         (b'{"fields": [\n{"name": }]}', "{path}, line 2: Expecting value; correct the JSON"),
         (b"\xff", "{path} is not UTF-8; save it as UTF-8"),
-        (b"[" * 100_000, "{path} is not JSON"),
         (b"[]", "{path} is not an object with the member fields"),
     ],
 )
@@ -137,6 +136,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
         [sys.executable, "-m", "ml.check_data", "--schema", path], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 1 and ran.stderr == f"error: {refused.value}\n"
+
+
+def test_a_file_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "stadium.json"
+    path.write_bytes(b"[" * 100_000)
+    command = [sys.executable, "-m", "ml.check_data", "--sponsors", path]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and ran.stderr.startswith(f"error: {path} is not JSON") and ran.stderr.count("\n") == 1
+
+
+def test_ranges_and_long_lists_are_told_exactly_and_shortly() -> None:
+    large = {"name": "seats", "kind": "integer", "minimum": 0, "maximum": 16_000_001, "default": 0}
+    many = {"name": "row", "kind": "choice", "values": [f"r{number}" for number in range(60)], "required": True}
+    seats, row = described(large, many).fields
+    assert seats.allowed == "an integer from 0 to 16000001"
+    assert row.allowed.startswith("one of r0, r1, ") and row.allowed.endswith(", r49 or 10 others")
 
 
 def test_a_release_carries_it_and_one_of_an_older_version_gets_the_default() -> None:
