@@ -122,7 +122,8 @@ class LiveRelease(Resource):
         memory = manifest.get("memory", {})
         try:
             release = Release(self._pointer, live, {})
-            refusals = gate.judge(Candidate({}, manifest), release, limits, compare=None).refusals
+            verdict = gate.judge(Candidate({}, manifest), release, limits, compare=None)
+            refusals = verdict.refusals + verdict.breaking
             proof = gate.Proof(memory["base_bytes"], memory["load_bytes"], memory["peak_bytes"])
         except (KeyError, TypeError, ValueError) as error:
             raise GoogleApiError(

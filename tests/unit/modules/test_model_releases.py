@@ -125,13 +125,13 @@ def test_previous_goes_back_step_by_step(run: RunModule, session: Session, bucke
 def test_the_gate_refuses_with_the_numbers_and_force_is_recorded(
     run: RunModule, session: Session, bucket: Bucket
 ) -> None:
-    bad = release(bucket, "bad", 0.5, memory=600 * MIB, classes=["c"])
+    bad = release(bucket, "bad", 0.5, memory=600 * MIB, columns=[])
     release(bucket, "good", 0.88)
     refused = run("model_release", bucket="models", release=bad[:8])
     for part in (
         "50.00% is below the floor of 60.00%",
         "50.00% is 38.00% below the 88.00% of live release 2",
-        "the candidate's classes",
+        "callers could not send what live release 2 accepts: without a",
         "serving takes 600 MiB",
         "the function has 512 MiB",
     ):
