@@ -119,8 +119,9 @@ def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owne
     play(cloud, "playbooks/promote_release.yml", "-e", "release=1", "-e", "reason=proof")
     play(cloud, "site.yml", "-e", "training_force=true", "-e", "training_samples=2000", "-e", "function_public=false")
     play(cloud, "playbooks/prune_releases.yml", "-e", "releases_kept=1", "-e", "releases_grace_hours=0")
-    play(cloud, "playbooks/resize_vm.yml", "-e", "machine_type=e2-small", "-e", "allow_billable=true")
-    play(cloud, "playbooks/start_vm.yml", "-e", "vm_machine_type=e2-small", "-e", "allow_billable=true")
+    allowed = ("-e", "allow_billable=true", "-e", "monthly_ceiling_usd=100")
+    play(cloud, "playbooks/resize_vm.yml", "-e", "machine_type=e2-small", *allowed)
+    play(cloud, "playbooks/start_vm.yml", "-e", "vm_machine_type=e2-small", *allowed)
     assert as_deployer(cloud, COMPUTE) == 200  # what "gcloud compute ssh" asks before it connects
     play(cloud, "playbooks/show_logs.yml", "-e", "source=serial")
     play(cloud, "playbooks/stop_vm.yml")

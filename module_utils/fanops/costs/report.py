@@ -88,6 +88,7 @@ def lines(data: dict[str, Any]) -> list[str]:
         f"When everything is stopped, ${months['stopped']['with_free']:.2f} a month is left with Always Free, "
         f"${months['stopped']['list']:.2f} without.",
         *([f"The schedule: {data['schedule']['text']}; Google takes nothing for it."] if data["schedule"] else []),
+        *textwrap.wrap(f"This month, {data['ceiling']['text']}.", WIDTH),
         *textwrap.wrap(data["external_ipv4"], WIDTH),
         *(
             []

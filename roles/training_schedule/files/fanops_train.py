@@ -67,6 +67,7 @@ class Parameters:
     home: str
     user: str
     scheduled: bool
+    monthly_ceiling_usd: float = 0.0
     force: bool = False
 
     def options(self, run_id: str, trigger: str, why: str) -> dict[str, Any]:
@@ -81,6 +82,7 @@ class Parameters:
             f"--seed={self.seed}",
             *limits,
             f"--time-limit={self.timeout_seconds}",
+            f"--monthly-ceiling={self.monthly_ceiling_usd}",
         ]
         argv += [f"--output={RUNS_DIR}/{run_id}", f"--publish=gs://{self.bucket}", *(["--force"] if self.force else [])]
         log = ["-m", "ml.publish.run_log", f"--run={RUNS_DIR}/{run_id}", f"--to=gs://{self.bucket}"]

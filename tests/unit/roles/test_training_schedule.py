@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ml.publish import run_outcome
+from ml.publish.this_machine import Machine, up_seconds
 from roles.training_schedule.files import fanops_train
 
 AGENT = "service-1@compute-system.iam.gserviceaccount.com"
@@ -99,6 +100,12 @@ def test_by_hand_with_other_parameters(vm: Any) -> None:
             "not published: worse",
         ),
         ({"result": "exit-code", "exit_status": "1"}, ["error: no space", "later"], "failed", "no space"),
+        (
+            {"result": "exit-code", "exit_status": "3"},
+            ["error: ended in order, 1 of 5 partitions are finished"],
+            "ceiling",
+            "ended in order, 1 of 5 partitions are finished",
+        ),
         ({"result": "oom-kill", "exit_status": "KILL"}, ["100 trees"], "failed", "oom-kill: 100 trees"),
     ],
 )
@@ -110,10 +117,17 @@ def test_what_became_of_a_run(
     expected: str,
     message: str,
 ) -> None:
-    monkeypatch.setattr("requests.get", lambda *_, **__: SimpleNamespace(ok=True, text="x/machineTypes/e2-micro"))
+    machine = Machine("ml-training-vm", "e2-micro", "us-central1-a", 600.0)
+    monkeypatch.setattr(run_outcome, "this_machine", lambda: machine)
     run = tmp_path / "abc"
     run.mkdir()
-    (run / "run.json").write_text(json.dumps({"started": 1000.0, "trigger": "schedule", "why": "changed: data"}))
+    record = {
+        "started": 1000.0,
+        "trigger": "schedule",
+        "why": "changed: data",
+        "argv": ["-m", "ml.train", "--workers=2"],
+    }
+    (run / "run.json").write_text(json.dumps(record))
     (run / "status.json").write_text(json.dumps({**status, "ended": 1042}))
     (run / "training.log").write_text("\n".join(lines))
     (run / "manifest.json").write_text(json.dumps({"samples": 7, "metrics": {"accuracy": 0.9}, "fingerprint": {}}))
@@ -122,4 +136,14 @@ def test_what_became_of_a_run(
         "abc", expected, message, "schedule", "changed: data", 42,
     )  # fmt: skip
     assert (found["rows"], found["accuracy"]) == (7, 0.9)
-    assert found["list_price_usd"] == pytest.approx(found["vm_seconds"] * 0.00838 / 3600, rel=0.05)
+    assert found["list_price_usd"] == pytest.approx(600 * 0.00838 / 3600, rel=0.05)
+    assert (found["vm"], found["zone"], found["vm_seconds"], found["workers"]) == (
+        "ml-training-vm",
+        "us-central1-a",
+        600,
+        2,
+    )
+
+
+def test_a_machine_is_up_since_its_first_process_began() -> None:
+    assert 0 < up_seconds() < float(Path("/proc/uptime").read_text().split()[0]) + 1
