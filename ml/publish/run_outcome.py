@@ -19,6 +19,8 @@ from ml.forest.machine_types import machine_types
 from ml.publish.this_machine import UnknownMachineError, this_machine
 
 SCHEMA = 1
+#: The outcome of the last run that left everything up to date.
+LAST_GOOD = "runs/up-to-date.json"
 PROMOTED, REFUSED, FAILED, CEILING, NOTHING_NEW = "promoted", "refused", "failed", "ceiling", "nothing new"
 
 
@@ -51,26 +53,24 @@ def of_run(run: Path) -> dict[str, Any]:
     }
 
 
-def write(bucket: Bucket, run: Path) -> None:
-    """Put the outcome of a run into the bucket. Raises BucketError."""
-    _put(bucket, of_run(run))
+def write(bucket: Bucket, outcome: dict[str, Any]) -> None:
+    """Put an outcome into the bucket; a good one also as the last good one, which the function looks at. Raises BucketError."""
+    run, data = outcome["run"], json.dumps(outcome, indent=1).encode()
+    bucket.mirror(f"runs/{run}/outcome.json", data, "application/json", run)
+    if outcome["result"] in (PROMOTED, NOTHING_NEW):
+        bucket.mirror(LAST_GOOD, data, "application/json", run)
 
 
-def write_idle(bucket: Bucket, trigger: str, result: str, message: str = "") -> None:
-    """Put into the bucket that a start trained nothing, so that it is known to have come. Raises BucketError."""
+def idle(trigger: str, result: str, message: str = "") -> dict[str, Any]:
+    """Return the outcome of a start that trained nothing, so that it is known to have come."""
     now = time.time()
     name = f"{trigger}-{time.strftime('%Y%m%dt%H%M%S', time.gmtime(now))}"
     times = {"started": _utc(now), "ended": _utc(now), "seconds": 0}
-    _put(bucket, {**_head(name, trigger, "", result), "message": message, **times, **_cost()})
+    return {**_head(name, trigger, "", result), "message": message, **times, **_cost()}
 
 
 def _head(run: str, trigger: str, why: str, result: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "run": run, "trigger": trigger, "why": why, "result": result}
-
-
-def _put(bucket: Bucket, outcome: dict[str, Any]) -> None:
-    run = outcome["run"]
-    bucket.mirror(f"runs/{run}/outcome.json", json.dumps(outcome, indent=1).encode(), "application/json", run)
 
 
 def _cost() -> dict[str, Any]:

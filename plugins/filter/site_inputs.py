@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,10 @@ NUMBERS: dict[str, type[int] | type[float]] = {
     "temperature": float,
     "crowd_density": float,
 }
+
+#: What messages may be about, and the forms of an address, as in ml/publish/messages.py.
+EVENTS = ("failure", "refused", "ceiling", "promoted", "missed")
+FORMS = ("slack", "mattermost", "teams", "discord", "ntfy", "json")
 
 
 def match_context(given: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +76,27 @@ def _grant(grant: dict[str, Any], member: str, project: str, bucket: str, custom
     return {**found, "condition": {"title": role, "expression": " || ".join(folders + objects)}}
 
 
+def notify_destinations(urls: list[Any], events: list[str]) -> list[dict[str, str]]:
+    """Return [{"url", "form"}] of ``notify_urls``; the form is empty where the host tells it.
+
+    Raises AnsibleFilterError for what is wrong with it or with ``notify_on``, by its place and without the address, which is a secret.
+    """
+    unknown = sorted(set(events) - set(EVENTS))
+    if unknown:
+        raise AnsibleFilterError(f"notify_on names {', '.join(unknown)}: set some of {', '.join(EVENTS)}.")
+    found = []
+    for number, entry in enumerate(urls, 1):
+        given = entry if isinstance(entry, dict) else {"url": entry}
+        url, form = str(given.get("url") or ""), str(given.get("form") or "")
+        where = f"entry {number} of notify_urls"
+        if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):
+            raise AnsibleFilterError(f"{where} is no web address: give https://host/path.")
+        if form and form not in FORMS:
+            raise AnsibleFilterError(f'{where} has the form "{form}": give one of {", ".join(FORMS)}, or none.')
+        found.append({"url": url, "form": form})
+    return found
+
+
 class FilterModule:
     """Makes the functions filters."""
 
@@ -80,5 +106,6 @@ class FilterModule:
             "bucket_grants": bucket_grants,
             "command_options": command_options,
             "match_context": match_context,
+            "notify_destinations": notify_destinations,
             "worker_names": worker_names,
         }

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fanops.core import cron
 from ansible.module_utils.fanops.costs.prices import Prices
 from ansible.module_utils.fanops.costs.project_inventory import Wanted
-from ansible.module_utils.fanops.training import cron
 
 CONFIGURATION_OPTIONS: dict[str, Any] = {
     "configuration": {

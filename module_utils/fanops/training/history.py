@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, compute_url, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
-from ansible.module_utils.fanops.training import cron
+from ansible.module_utils.fanops.core import cron
 
 #: Google starts a VM up to this late; and a run that began so long after a time was due is the one that was due then.
 LATE = datetime.timedelta(minutes=15)
