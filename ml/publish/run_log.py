@@ -4,8 +4,8 @@
     python -m ml.publish.run_log --run /var/lib/fanops/runs/ID --to gs://fanops-m4-models
 
 writes ``runs/ID/training.log`` (its last megabyte), ``runs/ID/run.json`` (start, command, systemd's verdict) and
-``runs/ID/outcome.json``, and tells people. It is called at the end of every run, also of one that was killed, so it depends on nothing
-that the run made.
+``runs/ID/outcome.json``, and tells people (``messages.log`` in the run's folder says whom). It is called at the end of every run, also
+of one that was killed, so it depends on nothing that the run made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BucketError, ValueError, OSError) as error:
         print(f"error: the log of run {arguments.run.name} is on this machine only: {error}", file=sys.stderr)
         bucket, code = None, 1  # which is no reason not to tell; but there is no time to ask it what was told
-    messages.notify(
-        bucket, messages.of_outcome(outcome), arguments.notify_secret, arguments.notify_on.split(","), print
-    )
+    events = arguments.notify_on.split(",")
+    note = partial(_note, arguments.run / "messages.log")
+    messages.notify(bucket, messages.of_outcome(outcome), arguments.notify_secret, events, note)
     return code
+
+
+def _note(path: Path, line: str) -> None:
+    """Write what became of a message. Not into the log: its last line says why the run failed, and that is what people are shown."""
+    with suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
 
 
 def upload(bucket: Bucket, run: Path, outcome: dict[str, Any]) -> None:

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -18,6 +21,8 @@ NUMBERS: dict[str, type[int] | type[float]] = {
     "crowd_density": float,
 }
 
+#: Google starts a VM by a schedule up to this late.
+LATE_SECONDS = 15 * 60
 #: What messages may be about, and the forms of an address, as in ml/publish/messages.py.
 EVENTS = ("failure", "refused", "ceiling", "promoted", "missed")
 FORMS = ("slack", "mattermost", "teams", "discord", "ntfy", "json")
@@ -97,6 +102,33 @@ def notify_destinations(urls: list[Any], events: list[str]) -> list[dict[str, st
     return found
 
 
+def schedule_allows(schedule: str, timezone: str, max_run_seconds: int | str) -> int:
+    """Return how old, in seconds, a release may get while all scheduled runs come; 0 without a schedule.
+
+    Raises AnsibleFilterError for a schedule that is none.
+    """
+    if not schedule:
+        return 0
+    cron = _cron()
+    try:
+        cron.check(schedule, timezone)
+        return int(cron.longest_gap(schedule, timezone)) + LATE_SECONDS + int(max_run_seconds)
+    except ValueError as error:
+        raise AnsibleFilterError(f"{error}. Set it in inventory/group_vars/all/training.yml.") from None
+
+
+@functools.cache
+def _cron() -> Any:
+    """Return ml/core/cron.py: a plugin finds neither ml/ nor module_utils/ by name."""
+    path = Path(__file__).parents[2] / "ml" / "core" / "cron.py"
+    spec = importlib.util.spec_from_file_location("fanops_cron", path)
+    if spec is None or spec.loader is None:
+        raise AnsibleFilterError(f"{path} cannot be read. Restore it: git checkout -- ml.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class FilterModule:
     """Makes the functions filters."""
 
@@ -107,5 +139,6 @@ class FilterModule:
             "command_options": command_options,
             "match_context": match_context,
             "notify_destinations": notify_destinations,
+            "schedule_allows": schedule_allows,
             "worker_names": worker_names,
         }

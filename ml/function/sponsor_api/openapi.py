@@ -84,10 +84,22 @@ def _home() -> Schema:
 
 
 def _health(operation: str) -> Schema:
-    found = _read(operation, "Which release serves, its age, the last check and the staleness", "State")
+    found = _read(
+        operation,
+        "Which release serves, its age, the last check, the staleness, and whether scheduled runs come",
+        "State",
+    )
+    found["parameters"] = [
+        {
+            "name": "strict", "in": "query", "required": False, "schema": {"type": "string", "enum": ["true", "false"]},
+            "description": "Answer 503 when scheduled runs do not come, for a monitor",
+        }
+    ]  # fmt: skip
+    found["responses"]["400"] = _problem("The query is wrong")
     found["responses"]["503"] = {
-        "description": "There is no release to serve yet", "content": {"application/json": {"schema": _ref("State")}},
-    }  # fmt: skip
+        "description": "There is no release to serve yet; or scheduled runs do not come, and it was asked strictly",
+        "content": {"application/json": {"schema": _ref("State")}},
+    }
     return found
 
 
@@ -174,6 +186,7 @@ def _schemas(max_rows: int) -> Schema:
         "staleness_seconds": {"type": ["number", "null"]},
         "refresh_seconds": {"type": "number"},
     }
+    schedule = {"max_age_seconds": {"type": "integer"}, "up_to_date_as_of": optional, "overdue": {"type": "boolean"}}
     sent = {field.name: _field(field, complete=False) for field in FIELDS}
     used = {field.name: _field(field, complete=True) for field in FIELDS}
     return {
@@ -182,7 +195,7 @@ def _schemas(max_rows: int) -> Schema:
         "Batch": _object({"instances": _array(_ref("Context"), 1, max_rows)}, closed=True),
         "Prediction": one,
         "Predictions": _object({"predictions": _array(row, 1, max_rows), "release": release}),
-        "State": _object(state),
+        "State": _object({**state, "schedule": {"anyOf": [_object(schedule), {"type": "null"}]}}, list(state)),
         "Manifest": _object({"manifest_sha256": text, "promotion": {"type": "object"}, "manifest": {"type": "object"}}),
         "Document": _object({"openapi": text, "info": {"type": "object"}, "paths": {"type": "object"}}),
         "Problem": _object(problem),

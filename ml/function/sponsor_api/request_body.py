@@ -29,17 +29,17 @@ class SenderGoneError(Exception):
     """The rest of a request does not come."""
 
 
-def detailed(environ: Environ) -> bool:
-    """Return whether the probabilities of all sponsors are asked for."""
+def flag(environ: Environ, name: str) -> bool:
+    """Return whether the query says ``name=true``; it is the only parameter there is."""
     query = environ.get("QUERY_STRING", "")
     if not query:
         return False
     parameters = parse_qs(query, keep_blank_values=True)
-    if unknown := [name[:80] for name in parameters if name != "probabilities"][:10]:
-        _problem(400, "Bad Request", f"the only query parameter is probabilities, got {', '.join(unknown)}")
-    wanted: str = parameters.get("probabilities", ["false"])[-1]
+    if unknown := [other[:80] for other in parameters if other != name][:10]:
+        _problem(400, "Bad Request", f"the only query parameter is {name}, got {', '.join(unknown)}")
+    wanted: str = parameters.get(name, ["false"])[-1]
     if wanted not in ("true", "false"):
-        _problem(400, "Bad Request", f"the query parameter probabilities must be true or false, got {wanted[:80]}")
+        _problem(400, "Bad Request", f"the query parameter {name} must be true or false, got {wanted[:80]}")
     return wanted == "true"
 
 

@@ -277,7 +277,6 @@ def test_the_end_of_a_run_tells_also_when_its_log_cannot_be_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     broken: bool,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, bucket = tmp_path / "abc-first", Bucket()
     run.mkdir()
@@ -293,5 +292,6 @@ def test_the_end_of_a_run_tells_also_when_its_log_cannot_be_kept(
     assert run_log.main(arguments) == (1 if broken else 0)
     ((_, _, body),) = receiver.requests
     assert json.loads(body)["outcome"]["message"] == "no space"
-    assert "message to 127.0.0.1: sent" in capsys.readouterr().out
+    assert (run / "messages.log").read_text() == "message to 127.0.0.1: sent\n"
+    assert (run / "training.log").read_text() == "error: no space\n"
     assert broken or json.loads(bucket.objects["runs/abc-first/outcome.json"])["result"] == "failed"

@@ -76,8 +76,10 @@ def test_a_project_that_sends_no_messages_needs_no_api(run: RunModule, google: S
 def test_the_deployer_writes_what_it_cannot_read_and_the_trainer_reads_it(run: RunModule, enabled: Session) -> None:
     enabled.cloud.identity.accounts.create(PROJECT, ACCOUNT)
     enabled.become(enabled.cloud.identity.deployer)
+    role = {"includedPermissions": ["secretmanager.versions.access"]}
+    enabled.cloud.identity.custom_roles.put(f"projects/{PROJECT}/roles/reader", role)
     grant = {
-        "resource_type": "secret", "resource": "notify", "role": "roles/secretmanager.secretAccessor",
+        "resource_type": "secret", "resource": "notify", "role": f"projects/{PROJECT}/roles/reader",
         "member": f"serviceAccount:{ACCOUNT}",
     }  # fmt: skip
     keep(run, value=VALUE)
