@@ -90,7 +90,7 @@ class Tour:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.answers = json.loads(json.dumps(ANSWERS))
-        self.inventory = [str(REPOSITORY / "inventory/localhost.yml")]
+        self.inventory = [str(REPOSITORY / "inventory/environments/production/localhost.yml")]
 
     def list_the_vm(self, **variables: Any) -> None:
         """Have it in the inventory, with these variables."""

@@ -129,9 +129,17 @@ def spot_vm(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Finding
 
 @rule("second-vm")
 def second_vm(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Finding]:
-    """The free hours are those of one VM: a second one that runs is billed."""
+    """The free hours of a month are those of one VM: what runs beside it is billed."""
     for vm in found.others(wanted):
-        if vm.billed and vm.name not in wanted.worker_names:
+        if vm.billed and vm.site and vm.name != wanted.vm_name:
+            yield Finding(
+                "second-vm",
+                f"{vm.name} ({vm.machine_type}, {vm.zone}), the training VM of the environment labelled {vm.site}, runs now, and the "
+                "free hours of a month are those of one VM: the hours of both count (the price is that of a whole month)",
+                "wait until its run has ended, or stop it (playbooks/stop_vm.yml with the inventory of that environment)",
+                {f"vm {vm.name}": prices.vm_month(vm.machine_type)},
+            )
+        elif vm.billed and vm.name not in wanted.worker_names:
             yield Finding(
                 "second-vm",
                 f"the project runs another VM, {vm.name} ({vm.machine_type}, {vm.zone}), and the free hours are those of one",
@@ -222,10 +230,17 @@ def disk_total(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Find
     size = own + sum(disk.size_gb for disk in others)
     if others and size > prices.free_disk_gib:
         listed = ", ".join(_describe(disk) for disk in others)
+        shared = [disk for disk in others if found.site_of(disk) and wanted.vm_name not in disk.users]
+        remedy = _delete(next((disk for disk in others if disk not in shared), others[0]))
+        if len(shared) == len(others):
+            remedy = (
+                f"give the environments less: their vm_disk_size_gb may come to {prices.free_disk_gib} in all. A VM gets another "
+                "disk when it is made: playbooks/delete_vm.yml of that environment, then the next run"
+            )
         yield Finding(
             "disk-total",
             f"the project's disks come to {size} GB, and {prices.free_disk_gib} GB are free: {own} GB for {wanted.vm_name}, {listed}",
-            _delete(others[0]),
+            remedy,
             {"disk space": prices.disk_month(prices.free_disk_type, size - prices.free_disk_gib)},
         )
 
