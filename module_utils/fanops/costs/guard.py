@@ -179,6 +179,13 @@ def _delete(disk: Disk) -> str:
     return f'delete it if nobody needs it ("gcloud compute disks delete {disk.name} --zone={disk.zone}")'
 
 
+def _give_less(free_gib: int) -> str:
+    return (
+        f"give the environments less: their vm_disk_size_gb may come to {free_gib} in all. A VM gets another disk when it is made "
+        "(playbooks/delete_vm.yml of that environment, then the next run)"
+    )
+
+
 @rule("disk-type")
 def disk_type(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Finding]:
     """Only pd-standard is free: the wanted disk, and every disk that exists, attached or not."""
@@ -231,16 +238,11 @@ def disk_total(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Find
     if others and size > prices.free_disk_gib:
         listed = ", ".join(_describe(disk) for disk in others)
         shared = [disk for disk in others if found.site_of(disk) and wanted.vm_name not in disk.users]
-        remedy = _delete(next((disk for disk in others if disk not in shared), others[0]))
-        if len(shared) == len(others):
-            remedy = (
-                f"give the environments less: their vm_disk_size_gb may come to {prices.free_disk_gib} in all. A VM gets another "
-                "disk when it is made: playbooks/delete_vm.yml of that environment, then the next run"
-            )
+        foreign = next((disk for disk in others if disk not in shared), None)
         yield Finding(
             "disk-total",
             f"the project's disks come to {size} GB, and {prices.free_disk_gib} GB are free: {own} GB for {wanted.vm_name}, {listed}",
-            remedy,
+            _delete(foreign) if foreign else _give_less(prices.free_disk_gib),
             {"disk space": prices.disk_month(prices.free_disk_type, size - prices.free_disk_gib)},
         )
 
