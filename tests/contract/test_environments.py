@@ -95,7 +95,7 @@ def test_they_define_the_same_variables_and_groups() -> None:
     assert defined["production"] == defined["staging"] and len(defined["staging"]) > 120
     common = {path.stem for path in (REPOSITORY / "inventory/group_vars/all").glob("*.yml")}
     for name in ENVIRONMENTS:
-        assert {path.stem for path in (FOLDER / name / "group_vars/all/common").glob("*.yml")} == common
+        assert {path.stem for path in (FOLDER / name / "group_vars/all/00_common").glob("*.yml")} == common
         assert (FOLDER / name / "group_vars/training/connection.yml").samefile(
             REPOSITORY / "inventory/group_vars/training/connection.yml"
         )

@@ -143,7 +143,17 @@ def test_every_rule_is_proven_above() -> None:
             having(vms=(replace(VM, zone="us-east1-b"),), disks=(replace(DISK, zone="us-east1-b"),)),
         ),
     ],
-    ids=["empty", "deployed", "other free region", "stopped VM", "30 GB in two", "staging", "stopped", "resize back", "fallback"],
+    ids=[
+        "empty",
+        "deployed",
+        "other free region",
+        "stopped VM",
+        "30 GB in two",
+        "staging",
+        "stopped",
+        "resize back",
+        "fallback",
+    ],
 )
 def test_what_is_free_passes(changes: dict[str, Any], found: Holdings) -> None:
     assert judge(replace(WANTED, **changes), found, PRICES) == []
