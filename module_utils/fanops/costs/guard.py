@@ -7,6 +7,7 @@ A rule looks at what is wanted and at what the project has, and yields a finding
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.fanops.costs.findings import Finding, together, total
@@ -179,7 +180,7 @@ def _delete(disk: Disk) -> str:
     return f'delete it if nobody needs it ("gcloud compute disks delete {disk.name} --zone={disk.zone}")'
 
 
-def _give_less(free_gib: int) -> str:
+def _give_less(free_gib: Decimal) -> str:
     return (
         f"give the environments less: their vm_disk_size_gb may come to {free_gib} in all. A VM gets another disk when it is made "
         "(playbooks/delete_vm.yml of that environment, then the next run)"

@@ -73,7 +73,10 @@ REFUSED: list[tuple[str, dict[str, Any], Holdings, str, str]] = [
     (
         "disk-total",
         {},
-        having(vms=(replace(STAGING, status="TERMINATED"),), disks=(DISK, replace(DISK, name=STAGING.name, size_gb=10, users=(STAGING.name,)))),
+        having(
+            vms=(replace(STAGING, status="TERMINATED"),),
+            disks=(DISK, Disk(STAGING.name, ZONE, "pd-standard", 10, (STAGING.name,))),
+        ),
         "0.40",
         "vm_disk_size_gb may come to 30 in all",
     ),
