@@ -212,6 +212,11 @@ bench-serving: setup ## Serving beside a no-op handler and the plain way: table 
 	$(call install,wrk)
 	@$(BIN)/python -m benchmarks.serving $(BENCH_ARGUMENTS)
 
+.PHONY: bench-shape
+bench-shape: setup ## The function through the front door, with its CPUs and concurrency, under load: benchmarks/results/shape.json (eight minutes)
+	$(call install,wrk)
+	@$(BIN)/rehearsal isolate bench-shape $(BIN)/python -m benchmarks.function_shape
+
 .PHONY: bench-configure
 bench-configure: setup ## What a first configure writes to a VM's disk: table and benchmarks/results/configure.json (ten minutes)
 	@$(BIN)/rehearsal isolate bench-configure $(BIN)/python -m benchmarks.first_configure

@@ -55,6 +55,12 @@ options:
     description: Memory of an instance.
     type: str
     default: 256M
+  cpu:
+    description: CPUs of an instance, such as V(1). Without it, Google's choice for O(memory), which is V(0.333) for V(512Mi).
+    type: str
+  concurrency:
+    description: The most requests that one instance answers at once. More than one takes a O(cpu) of V(1) at least.
+    type: int
   timeout_seconds:
     description: Longest time one request may take.
     type: int
@@ -102,6 +108,8 @@ EXAMPLES = r"""
     runtime: python313
     entry_point: recommend_sponsor
     memory: 512M
+    cpu: "1"
+    concurrency: 40
     max_instances: 3
     environment: {MODEL_BUCKET: fanops-m4-models}
     service_account_email: m4-server@my-project.iam.gserviceaccount.com
@@ -146,6 +154,8 @@ OPTIONS = {
     "runtime": {"type": "str"},
     "entry_point": {"type": "str"},
     "memory": {"type": "str", "default": "256M"},
+    "cpu": {"type": "str"},
+    "concurrency": {"type": "int"},
     "timeout_seconds": {"type": "int", "default": 60},
     "max_instances": {"type": "int", "default": 3},
     "min_instances": {"type": "int", "default": 0},

@@ -7,7 +7,7 @@ import base64
 import datetime
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -202,6 +202,14 @@ class Bucket:
         blob.cache_control = "no-store"
         with self._explained(f"replace {path}"):
             self._write(blob, data, "application/json", generation)
+
+    def delete(self, path: str, generation: int) -> None:
+        """Delete an object if it still has ``generation``; nothing if it is gone. Raises ConflictError if it has another."""
+        blob = self._bucket.blob(path)
+        with self._explained(f"delete {path}"), suppress(api.NotFound):
+            self._patiently(
+                lambda: blob.delete(if_generation_match=generation, timeout=self._timeout, retry=self._retry)
+            )
 
     def mirror(self, path: str, data: bytes, content_type: str, release: str) -> bool:
         """Make ``path`` a copy of ``data`` unless it is one already; return whether it was written.

@@ -26,19 +26,41 @@ def _now() -> datetime.datetime:
 
 
 def hold(bucket: Bucket, token: str, run: str, holder: str = "", purpose: str = "") -> None:
-    """Write that the lock is held, for training ``run`` (or none, ""). Raises LockedError where it is another's, BucketError."""
+    """Write that training ``run`` holds the lock, for another lease. Raises LockedError where it is another's, BucketError."""
+
+    def held(lock: SiteLock | None) -> SiteLock:
+        if lock is None or lock.lapsed(_now()):
+            lock = site_lock.taken(token, holder, purpose, _now())
+        elif lock.token != token:
+            raise LockedError(f"{lock.refusal()}. {site_lock.REMEDY}")
+        return lock.training(run, _now())
+
+    _change(bucket, held)
+
+
+def give_back(bucket: Bucket, token: str) -> None:
+    """Write that no training holds the lock any more; it goes, unless a controller holds it too. Raises BucketError."""
+
+    def left(lock: SiteLock | None) -> SiteLock | None:
+        return lock.without_training(_now()) if lock and lock.token == token else lock
+
+    _change(bucket, left)
+
+
+def _change(bucket: Bucket, change: Callable[[SiteLock | None], SiteLock | None]) -> None:
+    """Write what ``change`` makes of the lock, or delete it for None; nothing where it stays as it is."""
     for _ in range(ATTEMPTS):
         found = bucket.read_versioned(site_lock.PATH)
         lock = site_lock.parse(found[0]) if found else None
-        wanted: SiteLock
-        if lock is None or lock.lapsed(_now()):
-            wanted = site_lock.taken(token, holder, purpose, _now(), run)
-        elif lock.token == token:
-            wanted = lock.renewed(_now(), run)
-        else:
-            raise LockedError(f"{lock.refusal()}. {site_lock.REMEDY}")
+        wanted = change(lock)
+        if wanted == lock:
+            return
+        generation = found[1] if found else 0
         try:
-            bucket.replace(site_lock.PATH, wanted.to_bytes(), found[1] if found else 0)
+            if wanted is None:
+                bucket.delete(site_lock.PATH, generation)
+            else:
+                bucket.replace(site_lock.PATH, wanted.to_bytes(), generation)
         except ConflictError:
             continue  # the controller renewed it, or our own first answer got lost
         return
@@ -75,6 +97,6 @@ def held(
         ended.set()
         thread.join()
         try:
-            hold(bucket, token, "")
-        except (LockedError, BucketError) as error:
+            give_back(bucket, token)
+        except BucketError as error:
             report(f"the site's lock was not given back and lapses within minutes ({error})")

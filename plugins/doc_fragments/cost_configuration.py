@@ -72,6 +72,14 @@ options:
         description: Memory of an instance of the function, such as V(512Mi).
         type: str
         default: 512Mi
+      function_cpu:
+        description: CPUs of an instance of the function.
+        type: float
+        default: 1.0
+      function_max_instances:
+        description: The most instances of the function at once.
+        type: int
+        default: 3
       schedule:
         description: When Google starts the VM by itself, as five cron fields. Empty is never.
         type: str

@@ -97,6 +97,7 @@ def test_the_environment_is_for_a_shell_or_a_program_and_for_an_identity(rehears
     owner = json.loads(rehearsal("env", "--identity", "owner", "--output", "json")[1])
     assert exports.keys() == owner.keys() and exports["GCP_PROJECT"] == owner["GCP_PROJECT"] == "fanops-rehearsal"
     assert exports["GCP_SERVICE_ACCOUNT_FILE"] and not owner["GCP_SERVICE_ACCOUNT_FILE"]
+    assert "unset GCP_SERVICE_ACCOUNT_FILE" in rehearsal("env", "--identity", "owner")[1].splitlines()
     federated = json.loads(rehearsal("env", "--identity", "federated", "--output", "json")[1])
     assert json.loads(Path(federated["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())["type"] == "external_account"
 

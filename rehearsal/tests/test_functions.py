@@ -331,19 +331,34 @@ def test_requests_and_answers_beyond_32_mebibytes_are_refused(ask: Any, create: 
     assert refused.status_code == 500 and "too large" in refused.get_data(as_text=True)
 
 
-def test_no_more_requests_at_once_than_instances(
-    cloud: Any, ask: Any, create: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("cpu", "concurrency", "instances_at_most"), [("0.333", 1, 1), ("0.333", 1, 2), ("1", 2, 2)])
+def test_what_is_too_much_for_all_instances_waits_and_is_refused(
+    cloud: Any,
+    ask: Any,
+    create: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cpu: str,
+    concurrency: int,
+    instances_at_most: int,
 ) -> None:
-    monkeypatch.setattr(invoke, "QUEUE_SECONDS", 0.2)
-    create(maxInstanceCount=1)
+    create(availableCpu=cpu, maxInstanceRequestConcurrency=concurrency, maxInstanceCount=instances_at_most)
     publish(ask)
-    held = tmp_path / "held"
-    under_way = cloud.background(call, ask, f"{URI}/held?file={held}")
-    while not held.exists():
-        time.sleep(0.01)
+    under_way = []
+    # Each of them waits until there is room for it, in another instance if it must be.
+    for number in range(concurrency * instances_at_most):
+        held = tmp_path / f"held-{number}"
+        under_way.append((held, cloud.background(call, ask, f"{URI}/held?file={held}")))
+        while not held.exists():
+            time.sleep(0.01)
+    options = [one["options"] for one in cloud.containers.known.values()]
+    assert [listed[listed.index("--cpus") + 1] for listed in options] == [cpu] * instances_at_most
+    monkeypatch.setattr(invoke, "QUEUE_SECONDS", 0.2)
     assert call(ask).status_code == 429
-    held.unlink()
-    under_way.join()
+    for held, request in under_way:
+        held.unlink()
+        request.join()
+    assert call(ask).status_code == 200
 
 
 def test_the_older_and_the_newer_run_api_agree_on_the_service(ask: Any, create: Any) -> None:

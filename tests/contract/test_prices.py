@@ -48,7 +48,10 @@ def quoted() -> dict[str, Decimal]:
         "address, an hour": prices.ip_in_use,
         "address": prices.ip_in_use * month,
         "reserved address": prices.ip_unattached * month,
-        "function kept warm": prices.warm_function_month(1, 512),
+        "function, always busy": prices.busy_function_month(3, 1, 512),
+        "function with a third of a CPU, always busy": prices.busy_function_month(3, 0.333, 512),
+        "a million requests": prices.number("function", "request_million"),
+        "function kept warm": prices.warm_function_month(1, 1, 512),
     }
     for machine_type in DOCUMENT["machine_types"]:
         hour = prices.vm_hour(machine_type)

@@ -166,7 +166,7 @@ def test_costs_are_shown_as_tables_and_as_json(cloud: Rehearsal) -> None:
     listed = google(
         cloud,
         "print(sum(o.operation_type in ('insert', 'start') and not o.error.errors and o.target_link.endswith('/ml-training-vm')\n"
-        "          for o in c.ZoneOperationsClient().list(project=P, zone=Z)))",
+        "          for zone, found in c.GlobalOperationsClient().aggregated_list(project=P) for o in found.operations))",
     )
     assert len(report["runs"]) == int(listed.strip().splitlines()[-1])
     ended = next(run for run in report["runs"] if run["ended"])

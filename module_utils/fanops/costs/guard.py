@@ -26,6 +26,7 @@ def judge(wanted: Wanted, found: Holdings, prices: Prices) -> list[Finding]:
 def facts(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Prices) -> dict[str, Any]:
     """The findings and the prices as facts, whether they are reason to refuse or not."""
     scheduled = schedule_cost(wanted, prices)
+    ceiling = prices.function_ceiling(wanted.function_max_instances, wanted.function_cpu, wanted.function_memory_mib)
     verdict = f"Billable: {together(findings, prices)}" if findings else f"Free by the rules of {prices.as_of}"
     return {
         "findings": [finding.facts() for finding in findings],
@@ -33,7 +34,11 @@ def facts(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Pric
         "summary": f"{verdict}. {prices.ipv4_note}",
         "machine": _machine(wanted, found, prices),
         "as_of": prices.as_of,
-        "plan_notes": [f"cost    {verdict}", *([f"cost    schedule {scheduled['text']}"] if scheduled else [])],
+        "plan_notes": [
+            f"cost    {verdict}",
+            f"cost    function {ceiling}",
+            *([f"cost    schedule {scheduled['text']}"] if scheduled else []),
+        ],
     }
 
 
@@ -334,5 +339,9 @@ def function_min_instances(wanted: Wanted, found: Holdings, prices: Prices) -> I
             "function-min-instances",
             f"function_min_instances is {wanted.function_min_instances}: kept warm, and billed, around the clock",
             "set function_min_instances to 0",
-            {"function": prices.warm_function_month(wanted.function_min_instances, wanted.function_memory_mib)},
+            {
+                "function": prices.warm_function_month(
+                    wanted.function_min_instances, wanted.function_cpu, wanted.function_memory_mib
+                )
+            },
         )

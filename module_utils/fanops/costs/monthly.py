@@ -140,7 +140,7 @@ def _bucket(wanted: Wanted, found: Holdings, prices: Prices) -> Line:
 
 def _function(wanted: Wanted, prices: Prices) -> Line:
     warm = wanted.function_min_instances
-    cost = prices.warm_function_month(warm, wanted.function_memory_mib)
+    cost = prices.warm_function_month(warm, wanted.function_cpu, wanted.function_memory_mib)
     return Line("Function, kept warm" if warm else "Function, while nobody asks", f"{warm} instances", cost, cost)
 
 

@@ -32,6 +32,8 @@ CONFIGURATION_OPTIONS: dict[str, Any] = {
             "soft_delete_seconds": {"type": "int", "default": 0},
             "function_min_instances": {"type": "int", "default": 0},
             "function_memory": {"type": "str", "default": "512Mi"},
+            "function_cpu": {"type": "float", "default": 1.0},
+            "function_max_instances": {"type": "int", "default": 3},
             "schedule": {"type": "str", "default": ""},
             "timezone": {"type": "str", "default": "UTC"},
             "max_run_seconds": {"type": "int", "default": 7200},

@@ -95,14 +95,26 @@ class Prices:
             return None
         return self.number("bucket", "gb_month", storage_class) * gb
 
-    def warm_function_month(self, instances: int, mib: int) -> Money:
+    def warm_function_month(self, instances: int, vcpus: float, mib: int) -> Money:
         """Dollars a month for instances that are kept warm and answer nothing."""
-        sizes: dict[int, Any] = self._at("function", "vcpus_by_mib")
-        size = next((size for size in sorted(sizes) if size >= mib), max(sizes))
-        vcpus = self.number("function", "vcpus_by_mib", size)
-        second = vcpus * self.number("function", "idle_vcpu_second")
+        second = Decimal(str(vcpus)) * self.number("function", "idle_vcpu_second")
         second += Decimal(mib) / GIB_IN_MIB * self.number("function", "idle_gib_second")
         return instances * self.month * 3600 * second
+
+    def busy_function_month(self, instances: int, vcpus: float, mib: int) -> Money:
+        """Dollars a month, less the free quantities, if so many instances answered around the clock; without the requests' price."""
+        seconds = instances * self.month * 3600
+        vcpu_seconds = max(ZERO, seconds * Decimal(str(vcpus)) - self.number("always_free", "function_vcpu_seconds"))
+        gib_seconds = seconds * Decimal(mib) / GIB_IN_MIB - self.number("always_free", "function_gib_seconds")
+        cost = vcpu_seconds * self.number("function", "vcpu_second")
+        return cost + max(ZERO, gib_seconds) * self.number("function", "gib_second")
+
+    def function_ceiling(self, instances: int, vcpus: float, mib: int) -> str:
+        """The most that the function can cost a month, in words."""
+        return (
+            f"at most {dollars(self.busy_function_month(instances, vcpus, mib))} a month, if all {instances} instances answered "
+            f"around the clock, and {dollars(self.number('function', 'request_million'))} a million requests beyond the free ones"
+        )
 
     # -- Always Free -----------------------------------------------------------------------------------------------
 

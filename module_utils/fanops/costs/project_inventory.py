@@ -31,6 +31,8 @@ class Wanted:
     soft_delete_seconds: int
     function_min_instances: int
     function_memory_mib: int
+    function_cpu: float = 1.0
+    function_max_instances: int = 3
     #: Where the VM may be instead, when its zone is out of stock.
     fallback_zones: tuple[str, ...] = ()
     #: Whether a running VM is about to get this machine type: what it is now does not last.

@@ -16,6 +16,9 @@ from ansible.module_utils.fanops.costs.schedule import schedule_cost
 
 #: Columns of a terminal that everything but a long resource name fits into.
 WIDTH = 100
+CEILING_REMEDY = (
+    "A lower function_max_instances lowers that; a budget's alert tells of it, but Google stops nothing by itself."
+)
 #: What a table shows for a price that is not known.
 UNKNOWN = "?"
 
@@ -36,6 +39,9 @@ def report(
             "estimate": monthly(wanted, found, prices, hours).facts(),
             "stopped": monthly(wanted, found, prices, ZERO, everything_off=True).facts(),
         },
+        "function_ceiling": prices.function_ceiling(
+            wanted.function_max_instances, wanted.function_cpu, wanted.function_memory_mib
+        ),
         "schedule": schedule_cost(wanted, prices),
         "always_free": prices.free_quantities,
         "runs": ledger,
@@ -87,6 +93,7 @@ def lines(data: dict[str, Any]) -> list[str]:
         "",
         f"When everything is stopped, ${months['stopped']['with_free']:.2f} a month is left with Always Free, "
         f"${months['stopped']['list']:.2f} without.",
+        *textwrap.wrap(f"The function: {data['function_ceiling']}. {CEILING_REMEDY}", WIDTH),
         *([f"The schedule: {data['schedule']['text']}; Google takes nothing for it."] if data["schedule"] else []),
         *textwrap.wrap(f"This month, {data['ceiling']['text']}.", WIDTH),
         *textwrap.wrap(data["external_ipv4"], WIDTH),

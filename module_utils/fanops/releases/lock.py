@@ -69,7 +69,7 @@ class Lock:
             if not generation:
                 return None
             if lock is None or lock.lapsed(self.clock()):
-                wanted = site_lock.taken(token, holder, purpose, self.clock())
+                wanted = site_lock.taken(token, holder, purpose, self.clock()).renewed(self.clock())
             elif self._ours(lock, token, run):
                 wanted = lock.renewed(self.clock())
             else:
@@ -96,20 +96,37 @@ class Lock:
                 raise
         return True
 
-    def give_back(self, token: str | None) -> SiteLock | None:
-        """Delete the lock if it is ours and no training holds it, or, without a token, whoever holds it; return what was deleted."""
+    def give_back(self, token: str) -> None:
+        """End the controller's lease, if the lock is still ours: it goes, unless a training holds it too."""
+        for _ in range(ATTEMPTS):
+            found = self.bucket.look(site_lock.PATH)
+            generation = str(found["generation"]) if found else ""
+            lock = site_lock.parse(self.bucket.read(site_lock.PATH, generation)) if found else None
+            if found is None or lock is None or lock.token != token:
+                return
+            left = lock.without_controller(self.clock())
+            try:
+                if left is not None:
+                    self.bucket.replace(site_lock.PATH, left.to_bytes(), generation)
+                    return
+                if self.bucket.delete(found):
+                    return
+            except GoogleApiError as error:
+                if error.status != 412 and not error.retryable:
+                    raise
+
+    def break_up(self) -> SiteLock | None:
+        """Delete the lock, whoever holds it; return what was deleted."""
         found = self.bucket.look(site_lock.PATH)
         lock = site_lock.parse(self.bucket.read(site_lock.PATH, str(found["generation"]))) if found else None
-        if found is None or (token is not None and (lock is None or lock.token != token or lock.run)):
-            return None
-        return lock if self.bucket.delete(found) else None
+        return lock if found and self.bucket.delete(found) else None
 
     def result(self, params: dict[str, Any], *, check_mode: bool) -> Result:
         """Do what the options of module site_lock ask for."""
         token, run = params["token"], params["run_id"]
         try:
             if params["state"] == "broken":
-                deleted = None if check_mode else self.give_back(None)
+                deleted = None if check_mode else self.break_up()
                 return Result(deleted=asdict(deleted) if deleted else None)
             if params["state"] == "held" and not check_mode:
                 holder = f"{getpass.getuser()}@{socket.gethostname()}"

@@ -45,6 +45,8 @@ class Function(Resource):
         Field("runtime", "buildConfig.runtime"),
         Field("entry_point", "buildConfig.entryPoint"),
         Field("memory", f"{SERVICE}.availableMemory"),
+        Field("cpu", f"{SERVICE}.availableCpu"),
+        Field("concurrency", f"{SERVICE}.maxInstanceRequestConcurrency"),
         Field("timeout_seconds", f"{SERVICE}.timeoutSeconds"),
         Field("max_instances", f"{SERVICE}.maxInstanceCount"),
         Field("min_instances", f"{SERVICE}.minInstanceCount", 0),

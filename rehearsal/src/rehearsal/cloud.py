@@ -14,7 +14,7 @@ from rehearsal.machine.guests import Guests
 from rehearsal.machine.images import Images
 from rehearsal.machine.metadata.server import MetadataServer
 from rehearsal.machine.network import Network
-from rehearsal.services.functions.revisions import Instance
+from rehearsal.services.functions.revisions import Pool
 from rehearsal.services.iam.identity import Identity
 from rehearsal.settings import Settings
 from rehearsal.store import Store
@@ -41,7 +41,7 @@ class ControlPlane:
         self.identity = Identity(settings, self.store)
         self.locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         # The running instances of functions, by the name of their container.
-        self.function_instances: dict[str, Instance] = {}
+        self.function_pools: dict[str, Pool] = {}
 
     def background(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
         """Run `work` in a thread that does not keep the process alive; what it raises goes to the log."""

@@ -93,12 +93,12 @@ def test_a_billable_configuration_with_foreign_things_running_and_stopped() -> N
         bucket=Bucket("models", "us-central1", "STANDARD", gb=7.5),
     )
     wanted = replace(WANTED, machine_type="e2-small", function_min_instances=1)
-    # VMs 12.23 + 6.11, disks 1.20 + 0.40 + 1.00, addresses 3.65 + 3.65 + 7.30, bucket 0.15, function 5.47.
+    # VMs 12.23 + 6.11, disks 1.20 + 0.40 + 1.00, addresses 3.65 + 3.65 + 7.30, bucket 0.15, function 9.86.
     # Free: the other VM's 730 h, 30 GB, 5 GB of the bucket.
     always = monthly(wanted, found, PRICES, ALWAYS)
-    assert sums(always) == ("41.16", "33.75")
-    # Stopped: disks 2.60 (1.40 with Always Free), the reserved address 7.30, bucket 0.15 (0.05), function 5.47.
-    assert sums(monthly(wanted, found, PRICES, Decimal(0), everything_off=True)) == ("15.52", "14.22")
+    assert sums(always) == ("45.55", "38.14")
+    # Stopped: disks 2.60 (1.40 with Always Free), the reserved address 7.30, bucket 0.15 (0.05), function 9.86.
+    assert sums(monthly(wanted, found, PRICES, Decimal(0), everything_off=True)) == ("19.91", "18.61")
 
 
 def test_two_free_vms_share_the_free_hours() -> None:

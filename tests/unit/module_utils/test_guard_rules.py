@@ -86,7 +86,7 @@ REFUSED: list[tuple[str, dict[str, Any], Holdings, str, str]] = [
     ("soft-delete", {"soft_delete_seconds": 604800}, Holdings(), "0.02", "604800"),
     ("object-versioning", {}, having(bucket=Bucket("models", "us-central1", "STANDARD", True)), "0.02", "--no-versioning"),
     # 2,628,000 s × (0.333 vCPU + 0.5 GiB) × 0.0000025
-    ("function-min-instances", {"function_min_instances": 1}, Holdings(), "5.47", "function_min_instances to 0"),
+    ("function-min-instances", {"function_min_instances": 1}, Holdings(), "9.86", "function_min_instances to 0"),
 ]  # fmt: skip
 
 
@@ -150,6 +150,14 @@ def test_workers_that_exist_are_not_counted_twice() -> None:
     disk = Disk("ml-training-worker-1", ZONE, "pd-standard", 30, ("ml-training-worker-1",))
     findings = judge(replace(WANTED, workers=1), having(vms=(VM, worker), disks=(DISK, disk)), PRICES)
     assert [finding.rule for finding in findings] == ["worker-vms"]
+
+
+def test_the_ceiling_of_the_function_is_told_in_every_plan() -> None:
+    # 3 × 730 h × 3600 s × 1 vCPU less 180,000 at 0.000024, and half a GiB of it less 360,000 GiB-seconds at 0.0000025
+    told = "cost    function at most $193.85 a month, if all 3 instances answered around the clock, and $0.40 a million requests"
+    assert any(note.startswith(told) for note in facts([], WANTED, Holdings(), PRICES)["plan_notes"])
+    small = replace(WANTED, function_cpu=0.05, function_max_instances=1, function_memory_mib=128)
+    assert PRICES.busy_function_month(1, small.function_cpu, small.function_memory_mib) == 0
 
 
 @pytest.mark.parametrize(

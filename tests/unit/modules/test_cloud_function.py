@@ -92,6 +92,11 @@ def test_setting_changed_by_hand_is_corrected(run: RunModule, google: Session, o
     change(google, serviceConfig={"availableMemory": "1G", "environmentVariables": environment})
     result = run("cloud_function", **options)
     assert result["diff"] == {"before": {"memory": "1G"}, "after": {"memory": "512M"}}
+    shape = {"cpu": "1", "concurrency": 40}
+    shaped = run("cloud_function", **options, **shape)
+    assert shaped["diff"]["before"].items() >= {"cpu": "0.3333", "concurrency": 1}.items()
+    assert shaped["diff"]["after"].items() >= shape.items()
+    assert not run("cloud_function", **options, **shape)["changed"]
     own = {"LOG_EXECUTION_ID": "true"}
     assert result["function"]["serviceConfig"]["environmentVariables"] == environment | own
 

@@ -12,7 +12,11 @@ from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.releases import lock as locks
 from ansible.module_utils.fanops.releases.listing import Bucket
 from ansible.module_utils.fanops.releases.lock import Lock
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 
+import ml.bucket
+from ml.publish import held_lock
 from rehearsal.testing.client import Session
 from rehearsal.wire.faults import Fault
 from tests.unit.modules.conftest import PROJECT, RunModule, act
@@ -24,6 +28,13 @@ BUCKET = "fanops-m4-models"
 def bucket(google: Session) -> str:
     act(google, "POST", f"storage.googleapis.com/storage/v1/b?project={PROJECT}", {"name": BUCKET})
     return BUCKET
+
+
+@pytest.fixture
+def vm_bucket(google: Session, bucket: str) -> ml.bucket.Bucket:
+    """The bucket as a training on the VM has it."""
+    client = storage.Client(project=PROJECT, credentials=AnonymousCredentials(), _http=google)
+    return ml.bucket.Bucket(bucket, client)
 
 
 def a_lock(google: Session, seconds_later: float = 0) -> Lock:
@@ -56,24 +67,56 @@ def test_a_lapsed_lease_is_taken_over_and_its_holder_notices(google: Session, bu
     with pytest.raises(GoogleApiError, match="a@one has held"):
         a_lock(google, 200).take("second", "b@two", "deploying")
     assert a_lock(google, 211).take("second", "b@two", "deploying")
-    assert not a_lock(google).renew("first") and a_lock(google).give_back("first") is None
+    assert not a_lock(google).renew("first")
+    a_lock(google).give_back("first")
     with pytest.raises(GoogleApiError, match="b@two has held"):
         a_lock(google).take("first", "a@one", "training")
 
 
-def test_a_training_keeps_the_lock_of_a_controller_that_is_gone(google: Session, run: RunModule, bucket: str) -> None:
-    lock = a_lock(google)
-    taken = lock.take("first", "a@one", "training")
-    assert taken
-    lock.bucket.replace("locks/site.json", taken.renewed(locks.now(), run="r1").to_bytes(), lock.read()[1])
-    # The controller's keeper sees its run end: the training goes on, and so does the lock.
+def end_controller(lock: Lock) -> None:
+    """What the keeper does when the run on the controller has ended, or was killed."""
     locks._keep(lock, "first", iter([True, False]).__next__, lambda seconds: None)
-    other = run("site_lock", bucket=bucket, state="free", run_id="r2")
-    assert "training r1, begun by training," in other["msg"]
-    assert run("site_lock", bucket=bucket, run_id="r1", keep=False)["token"] == "first"
-    broken = run("site_lock", bucket=bucket, state="broken")
+
+
+def test_a_training_keeps_the_lock_of_a_controller_that_is_gone_until_it_ends(
+    google: Session, run: RunModule, vm_bucket: ml.bucket.Bucket
+) -> None:
+    lock = a_lock(google)
+    lock.take("first", "a@one", "training")
+    with held_lock.held(vm_bucket, "first", "r1", print):
+        end_controller(lock)
+        other = run("site_lock", bucket=BUCKET, state="free", run_id="r2")
+        assert "training r1, begun by training," in other["msg"]
+        # The next run of the same training joins it, and goes again.
+        assert run("site_lock", bucket=BUCKET, run_id="r1", keep=False)["token"] == "first"
+        end_controller(lock)
+        assert run("site_lock", bucket=BUCKET, state="free", run_id="r2")["failed"]
+    assert lock.read() == (None, "0")
+
+
+def test_a_controller_keeps_the_lock_when_its_training_has_ended(
+    google: Session, run: RunModule, vm_bucket: ml.bucket.Bucket
+) -> None:
+    lock = a_lock(google)
+    lock.take("first", "a@one", "training")
+    with held_lock.held(vm_bucket, "first", "r1", print):
+        pass
+    assert "for training and still" in run("site_lock", bucket=BUCKET, state="free", run_id="r2")["msg"]
+    end_controller(lock)
+    assert lock.read() == (None, "0")
+
+
+def test_a_lock_can_be_broken_whoever_holds_it(google: Session, run: RunModule, vm_bucket: ml.bucket.Bucket) -> None:
+    a_lock(google).take("first", "a@one", "training")
+    held_lock.hold(vm_bucket, "first", "r1")
+    broken = run("site_lock", bucket=BUCKET, state="broken")
     assert (broken["lock"]["holder"], broken["lock"]["run"]) == ("a@one", "r1")
-    assert run("site_lock", bucket=bucket, state="free")["token"] is None
+    assert run("site_lock", bucket=BUCKET, state="free")["token"] is None
+    held_lock.give_back(vm_bucket, "first")
+    # A training that a schedule started has no controller.
+    with held_lock.held(vm_bucket, "second", "schedule", print, holder="vm", purpose="a schedule training"):
+        assert "vm has held this site" in run("site_lock", bucket=BUCKET, state="free", run_id="r2")["msg"]
+    assert a_lock(google).read() == (None, "0")
 
 
 def test_the_keeper_gives_the_lock_back_when_the_run_has_ended(google: Session, bucket: str) -> None:

@@ -142,7 +142,11 @@ def run_env(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         say(json.dumps(environment, indent=2))
     else:
-        say("\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items()))
+        # An empty GCP_SERVICE_ACCOUNT_FILE is a key file's name to the google.cloud collection.
+        lines = [
+            f"export {name}={shlex.quote(value)}" if value else f"unset {name}" for name, value in environment.items()
+        ]
+        say("\n".join(lines))
     return 0
 
 

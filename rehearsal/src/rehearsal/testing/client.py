@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import copy
 import heapq
+import io
 import itertools
 import json as json_module
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from werkzeug.wrappers import Response
 
 from rehearsal.services.compute import operations
@@ -94,8 +96,12 @@ class Planned:
 class Session:
     """As much of `requests.Session` as Google's clients use; the control plane answers, as to `account`.
 
+    `google.cloud.storage.Client(..., _http=session)` works with it as well.
+
     Failures that any call can meet (429, 503, a lost answer) are planned with `cloud.faults`.
     """
+
+    is_mtls = False
 
     def __init__(self, cloud: Any, account: str) -> None:
         self.cloud = cloud
@@ -118,7 +124,7 @@ class Session:
             planned.times -= 1
             refusal = planned.action()
             if refusal is not None:
-                return _response(url, refusal)
+                return _response(requests.Request(method, url).prepare(), refusal)
         headers = {"Authorization": f"Bearer {self._token}", **(request.pop("headers", None) or {})}
         return self._send(method, url, headers=headers, **request)
 
@@ -129,19 +135,22 @@ class Session:
         self.calls.append(Sent("PUT", url, {}, request.get("data")))
         return self._send("PUT", url, **request)
 
-    def _send(self, method: str, url: str, *, timeout: Any = None, **request: Any) -> requests.Response:
+    def _send(
+        self, method: str, url: str, *, timeout: Any = None, stream: bool = False, **request: Any
+    ) -> requests.Response:
         prepared = requests.Request(method, url, **request).prepare()
         parts = urlsplit(str(prepared.url))
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         body = prepared.body or b""
-        headers = dict(prepared.headers)
+        sent: Mapping[str, str | bytes] = prepared.headers  # Google's uploads have bytes there
+        headers = {name: value.decode() if isinstance(value, bytes) else value for name, value in sent.items()}
         headers.pop("Content-Length", None)
         answer = self.cloud.dispatch(
             method, parts.netloc, target, headers, body.encode() if isinstance(body, str) else body
         )
         if LOSE_HEADER in answer.headers:
             raise requests.ConnectionError(f"the {answer.headers[LOSE_HEADER]} got lost")
-        return _response(url, answer)
+        return _response(prepared, answer)
 
     # -- what is planned -----------------------------------------------------------------------------------------
 
@@ -173,10 +182,12 @@ class Session:
         return [entry.method for entry in entries if entry.mutating and entry.principal == self.account]
 
 
-def _response(url: str, answer: Response) -> requests.Response:
+def _response(request: requests.PreparedRequest, answer: Response) -> requests.Response:
     response = requests.Response()
-    response.status_code, response._content, response.url = answer.status_code, answer.get_data(), url
+    response.status_code, response.url, response.request = answer.status_code, str(request.url), request
     response.headers["Date"] = formatdate(usegmt=True)  # the HTTP server adds it where the gateway does not
     response.headers.update(dict(answer.headers))
+    body = io.BytesIO(answer.get_data())
+    response.raw = urllib3.HTTPResponse(body, dict(response.headers), answer.status_code, preload_content=False)
     response.encoding = "utf-8"
     return response

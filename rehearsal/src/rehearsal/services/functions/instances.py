@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running instances of functions: one container a revision, with its memory limit, its address and its identity."""
+"""Running instances of functions: a container each, with its limits of memory and CPU, its address and its identity."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import socket
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from rehearsal.machine.metadata.view import MetadataView
 from rehearsal.services.functions import addresses
 from rehearsal.services.functions.build import ENVIRONMENT, WORKSPACE, environment_folder, source_folder
 from rehearsal.services.functions.names import from_key
-from rehearsal.services.functions.revisions import Instance, Revision
+from rehearsal.services.functions.revisions import Instance, Pool, Revision
 from rehearsal.services.iam.identity import CLOUD_PLATFORM
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ WATCH_EVERY = 1.0
 # Pause before a restart; it doubles while restarts fail.
 RESTART_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 TAIL_LINES = 20
+# As on Google, what is written to /tmp counts as memory.
+CONFINED = ("--tmpfs", "/tmp:rw,mode=1777", "--user", "33:33", "--cap-drop", "all")  # noqa: S108
 TAIL_BYTES = 4000
 
 
@@ -39,31 +40,63 @@ class StartError(Exception):
 
 
 def start(cloud: Cloud, revision: Revision) -> None:
-    """Start a revision, wait until it answers, and keep it running. Raises StartError, and then leaves nothing."""
-    container = revision["container"]
+    """Start a revision's first instance, wait until it answers, and keep it running. Raises StartError, and then leaves nothing."""
+    first = Instance(revision, revision["container"], revision["address"])
     try:
-        _create(cloud, revision)
-        _await(cloud, revision)
-    except (StartError, ContainerError) as error:
+        _launch(cloud, first)
+    except StartError:
         remove(cloud, revision)
-        raise StartError(str(error)) from error
-    found = Instance(revision, threading.BoundedSemaphore(revision["concurrency"]))
-    found.ready.set()
-    cloud.function_instances[container] = found
-    cloud.background(_supervise, cloud, found)
+        raise
+    _serve(cloud, first)
+    cloud.background(_supervise, cloud, first)
 
 
 def revive(cloud: Cloud, revision: Revision) -> None:
     """Start a revision that served before the control plane was stopped; requests meanwhile wait for it."""
-    found = Instance(revision, threading.BoundedSemaphore(revision["concurrency"]))
-    cloud.function_instances[revision["container"]] = found
+    first = Instance(revision, revision["container"], revision["address"])
+    _serve(cloud, first)
     try:
-        _create(cloud, revision)
-        _await(cloud, revision)
-        found.ready.set()
-    except (StartError, ContainerError) as error:
+        _launch(cloud, first)
+    except StartError as error:
         LOGGER.error("%s does not start: %s", revision["name"], error)
-    cloud.background(_supervise, cloud, found)
+    cloud.background(_supervise, cloud, first)
+
+
+def _serve(cloud: Cloud, first: Instance) -> None:
+    def grow(pool: Pool) -> None:
+        cloud.background(_add, cloud, pool)
+
+    pool = Pool(first.revision, grow)
+    pool.add(first)
+    cloud.function_pools[first.container] = pool
+
+
+def _add(cloud: Cloud, pool: Pool) -> None:
+    """Start another instance beside those that are all busy."""
+    container = f"{pool.revision['container']}-{len(pool.instances) + 1}"
+    instance = Instance(pool.revision, container, addresses.take(cloud.store, container))
+    try:
+        _launch(cloud, instance)
+    except StartError as error:
+        LOGGER.error("no further instance of %s: %s", pool.revision["name"], error)
+        _end(cloud, instance)
+        pool.gave_up()
+        return
+    pool.add(instance)
+    if cloud.function_pools.get(pool.revision["container"]) is pool:
+        cloud.background(_supervise, cloud, instance)
+    else:  # the revision was replaced meanwhile
+        _end(cloud, instance)
+
+
+def _launch(cloud: Cloud, instance: Instance) -> None:
+    """Start an instance and wait until it answers. Raises StartError."""
+    try:
+        _create(cloud, instance)
+        _await(cloud, instance)
+    except ContainerError as error:
+        raise StartError(str(error)) from error
+    instance.ready.set()
 
 
 def remove(cloud: Cloud, revision: Revision) -> None:
@@ -73,17 +106,23 @@ def remove(cloud: Cloud, revision: Revision) -> None:
 
 
 def suspend(cloud: Cloud, revision: Revision) -> None:
-    """End a revision's container; its address stays its own."""
-    container = revision["container"]
-    found = cloud.function_instances.pop(container, None)
-    if found is not None:
-        found.ended.set()
-        found.ready.clear()
-    _keep_log(cloud, revision)
+    """End a revision's instances; the first one's address stays its own."""
+    pool = cloud.function_pools.pop(revision["container"], None)
+    first = Instance(revision, revision["container"], revision["address"])
+    for instance in pool.instances if pool else [first]:
+        _end(cloud, instance)
+
+
+def _end(cloud: Cloud, instance: Instance) -> None:
+    instance.ended.set()
+    instance.ready.clear()
+    _keep_log(cloud, instance)
     with contextlib.suppress(ContainerError):
-        cloud.containers.remove(container)
-    cloud.metadata.unregister(revision["address"])
-    cloud.network.detach(container)
+        cloud.containers.remove(instance.container)
+    cloud.metadata.unregister(instance.address)
+    cloud.network.detach(instance.container)
+    if instance.container != instance.revision["container"]:
+        addresses.release(cloud.store, instance.address)
 
 
 def log_file(cloud: Cloud, revision: Revision) -> Path:
@@ -91,21 +130,21 @@ def log_file(cloud: Cloud, revision: Revision) -> Path:
     return cloud.settings.home / "functions" / "logs" / f"{revision['container']}.log"
 
 
-def _keep_log(cloud: Cloud, revision: Revision) -> None:
+def _keep_log(cloud: Cloud, instance: Instance) -> None:
     with contextlib.suppress(ContainerError, OSError):
-        text = cloud.containers.logs(revision["container"])
+        text = cloud.containers.logs(instance.container)
         if text:
-            path = log_file(cloud, revision)
+            path = log_file(cloud, instance.revision)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as kept:
                 kept.write(text)
 
 
-def _create(cloud: Cloud, revision: Revision) -> None:
-    container, address = revision["container"], revision["address"]
-    _keep_log(cloud, revision)
+def _create(cloud: Cloud, instance: Instance) -> None:
+    revision, container, address = instance.revision, instance.container, instance.address
+    _keep_log(cloud, instance)
     netns = cloud.network.attach(container, address)
-    cloud.metadata.register(address, _view(cloud, revision))
+    cloud.metadata.register(address, _view(cloud, instance))
     hosts = cloud.settings.home / "functions" / "hosts"
     hosts.parent.mkdir(parents=True, exist_ok=True)
     hosts.write_text(f"127.0.0.1 localhost\n{cloud.settings.metadata_address} metadata.google.internal metadata\n")
@@ -138,20 +177,20 @@ def _create(cloud: Cloud, revision: Revision) -> None:
             (hosts, "/etc/hosts", "ro"),
         ],
         command=["/bin/sh", "-c", serve],
-        # As on Google, what is written to /tmp counts as memory.
-        options=("--tmpfs", "/tmp:rw,mode=1777", "--user", "33:33", "--cap-drop", "all"),  # noqa: S108
+        options=(*CONFINED, "--cpus", f"{revision['cpu']:g}"),
     )
     cloud.containers.start(container)
 
 
-def _view(cloud: Cloud, revision: Revision) -> MetadataView:
+def _view(cloud: Cloud, instance: Instance) -> MetadataView:
+    revision = instance.revision
     function = from_key(revision["function"])
     number = cloud.identity.project_number(function.project)
     return MetadataView(
         project_id=function.project,
         project_number=number,
         instance=lambda: {
-            "id": f"00{revision['container'].encode().hex()}",
+            "id": f"00{instance.container.encode().hex()}",
             "region": f"projects/{number}/regions/{function.region}",
             "zone": f"projects/{number}/zones/{function.region}-1",
         },
@@ -167,32 +206,31 @@ def listens(address: str) -> bool:
         return probe.connect_ex((address, PORT)) == 0
 
 
-def _await(cloud: Cloud, revision: Revision) -> None:
-    container = revision["container"]
+def _await(cloud: Cloud, instance: Instance) -> None:
     deadline = time.monotonic() + START_SECONDS
     looked = 0.0
-    while not listens(revision["address"]):
+    while not listens(instance.address):
         now = time.monotonic()
         if now > deadline:
-            raise StartError(f"nothing listened on port {PORT} within {START_SECONDS:.0f} s.{tail(cloud, revision)}")
+            raise StartError(f"nothing listened on port {PORT} within {START_SECONDS:.0f} s.{tail(cloud, instance)}")
         if now - looked > 1.0:
             looked = now
-            if not cloud.containers.is_running(container):
-                raise StartError(f"{_ending(cloud, revision)}{tail(cloud, revision)}")
+            if not cloud.containers.is_running(instance.container):
+                raise StartError(f"{_ending(cloud, instance)}{tail(cloud, instance)}")
         time.sleep(LOOK_EVERY)
 
 
-def _ending(cloud: Cloud, revision: Revision) -> str:
-    code, out_of_memory = cloud.containers.exit_info(revision["container"])
+def _ending(cloud: Cloud, instance: Instance) -> str:
+    code, out_of_memory = cloud.containers.exit_info(instance.container)
     if out_of_memory or code == 137:
-        return f"the container was killed: memory limit of {revision['memory'] // 2**20} MiB exceeded."
+        return f"the container was killed: memory limit of {instance.revision['memory'] // 2**20} MiB exceeded."
     return f"the container exited with code {code}."
 
 
-def tail(cloud: Cloud, revision: Revision) -> str:
-    """Return the last lines of a revision's log, introduced; nothing when it wrote nothing."""
+def tail(cloud: Cloud, instance: Instance) -> str:
+    """Return the last lines of an instance's log, introduced; nothing when it wrote nothing."""
     try:
-        text = cloud.containers.logs(revision["container"]).decode(errors="replace")
+        text = cloud.containers.logs(instance.container).decode(errors="replace")
     except ContainerError:
         return ""
     lines = "\n".join(text[-TAIL_BYTES:].splitlines()[-TAIL_LINES:])
@@ -201,7 +239,7 @@ def tail(cloud: Cloud, revision: Revision) -> str:
 
 def _supervise(cloud: Cloud, found: Instance) -> None:
     """Restart the container whenever it ends, for as long as it is wanted."""
-    container, pause = found.revision["container"], RESTART_PAUSE
+    container, pause = found.container, RESTART_PAUSE
     while not found.ended.is_set():
         state = cloud.containers.state(container) or {}
         process = int(state.get("Pid") or 0)
@@ -211,12 +249,12 @@ def _supervise(cloud: Cloud, found: Instance) -> None:
                 return
         found.ready.clear()
         with contextlib.suppress(ContainerError):
-            LOGGER.warning("%s: %s", found.revision["name"], _ending(cloud, found.revision))
+            LOGGER.warning("%s: %s", found.revision["name"], _ending(cloud, found))
         if found.ended.wait(pause):
             return
         try:
             cloud.containers.start(container)
-            _await(cloud, found.revision)
+            _await(cloud, found)
             found.ready.set()
             pause = RESTART_PAUSE
         except (ContainerError, StartError) as error:

@@ -130,22 +130,26 @@ def _audiences(call: Call, name: FunctionName) -> set[str]:
 
 
 def _answered(call: Call, revision: Revision, target: str) -> Response:
-    found = call.cloud.function_instances.get(revision["container"])
-    if found is None or not found.ready.wait(COLD_START_SECONDS):
+    pool = call.cloud.function_pools.get(revision["container"])
+    try:
+        instance = pool.acquire(COLD_START_SECONDS, QUEUE_SECONDS) if pool else None
+    except TimeoutError:
+        pool = None
+    if pool is None:
         return Response("Service Unavailable", 503, content_type="text/plain")
-    if not found.slots.acquire(timeout=QUEUE_SECONDS):
+    if instance is None:
         return Response("Rate exceeded.", 429, content_type="text/html")
     try:
-        return _forward(call, found, target)
+        return _forward(call, instance, target)
     finally:
-        found.slots.release()
+        pool.release(instance)
 
 
 def _forward(call: Call, found: Instance, target: str) -> Response:
     revision, request = found.revision, call.request
     try:
         response = proxy.forward(
-            (revision["address"], PORT), request.method, target, body=request.get_data(), headers=_headers(call),
+            (found.address, PORT), request.method, target, body=request.get_data(), headers=_headers(call),
             timeout=revision["timeout"], most=MAX_BYTES + 1,
         )  # fmt: skip
     except TimeoutError:

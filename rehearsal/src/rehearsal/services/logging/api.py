@@ -57,15 +57,15 @@ def _output(call: Call, project: str, service: str) -> list[dict[str, Any]]:
         if name.id != service or revision is None:
             continue
         labels = {"service_name": name.id, "revision_name": revision["name"], "location": name.region}
-        for line in (
-            call.cloud.containers.logs(revision["container"], timestamps=True).decode(errors="replace").splitlines()
-        ):
-            written, _, text = line.partition(" ")
+        pool = call.cloud.function_pools.get(revision["container"])
+        written = [call.cloud.containers.logs(one.container, timestamps=True) for one in pool.instances] if pool else []
+        for line in b"".join(written).decode(errors="replace").splitlines():
+            moment, _, text = line.partition(" ")
             entries.append(
                 {
                     "logName": f"projects/{project}/logs/run.googleapis.com%2Fstdout",
                     "resource": {"type": "cloud_run_revision", "labels": labels | {"project_id": project}},
-                    "timestamp": datetime.fromisoformat(written).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+                    "timestamp": datetime.fromisoformat(moment).astimezone(UTC).isoformat().replace("+00:00", "Z"),
                     "insertId": hashlib.sha256(line.encode()).hexdigest()[:16],
                 }
                 | _payload(text)
