@@ -11,9 +11,10 @@ from tests.rehearsal.conftest import Rehearsal
 
 
 class Play(Protocol):
-    """Runs playbooks, says how long they took, and ends the benchmark with the output of one that fails."""
+    """What runs playbooks."""
 
-    def __call__(self, *arguments: str) -> None: ...
+    def __call__(self, *arguments: str) -> None:
+        """Run ansible-playbook, say how long it took, and end the benchmark with its output where it fails."""
 
 
 @contextmanager
