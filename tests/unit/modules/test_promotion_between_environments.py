@@ -162,7 +162,8 @@ def narrower() -> dict[str, Any]:
     ("accuracy", "facts", "told"),
     [
         (0.80, {}, "the candidate's accuracy 80.00% is 8.00% below the 88.00% of live release 1"),
-        (0.88, {"model_schema": narrower()}, "callers could not send what live release 1 accepts: match_minute from 0 to 125 instead of 0 to 130"),
+        (0.88, {"model_schema": narrower()},
+         "callers could not send what live release 1 accepts: match_minute from 0 to 125 instead of 0 to 130"),
         (0.88, {"metrics": {"accuracy": 0.88, "rows": 10_000, "ceiling": None}},
          "live release 1 cannot be compared with: one of the two was measured on synthetic rows, the other on a data file"),
     ],
