@@ -18,6 +18,10 @@ options:
     description: Hours that the VM runs in a week, for the estimate; at most 168.
     type: float
     default: 1.0
+  monthly_ceiling_usd:
+    description: What the hours of VMs beyond Always Free may cost in a calendar month (UTC), in dollars.
+    type: float
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -35,8 +39,8 @@ EXAMPLES = r"""
 RETURN = r"""
 report:
   description: >-
-    The prices' day, machine types, the bills of a month (always_on, estimate, stopped) line by line, the runs, and the
-    sources. Amounts are dollars; with_free has Always Free taken off.
+    The prices' day, machine types, the bills of a month (always_on, estimate, stopped) line by line, the runs, this month against its
+    ceiling, and the sources. Amounts are dollars; with_free has Always Free taken off.
   returned: success
   type: dict
 lines:
@@ -53,13 +57,20 @@ summary:
 from decimal import Decimal
 
 from ansible.module_utils.fanops.api.options import SHARED_OPTIONS, errors_reported, google_module, make_client
-from ansible.module_utils.fanops.costs import report
-from ansible.module_utils.fanops.costs.options import CONFIGURATION_OPTIONS, load_prices, load_wanted
+from ansible.module_utils.fanops.costs import ceiling, report
+from ansible.module_utils.fanops.costs.options import (
+    CEILING_OPTION,
+    CONFIGURATION_OPTIONS,
+    load_ceiling,
+    load_prices,
+    load_wanted,
+)
 from ansible.module_utils.fanops.costs.project_reader import google_now, read_holdings, read_runs
 
 OPTIONS = {
     **SHARED_OPTIONS,
     **CONFIGURATION_OPTIONS,
+    **CEILING_OPTION,
     "hours_per_week": {"type": "float", "default": 1.0},
 }
 
@@ -67,7 +78,7 @@ OPTIONS = {
 def main() -> None:
     """Run the module."""
     module = google_module(OPTIONS)
-    prices, wanted = load_prices(module), load_wanted(module)
+    prices, wanted, limit = load_prices(module), load_wanted(module), load_ceiling(module)
     hours = module.params["hours_per_week"]
     if not 0 <= hours <= 168:
         module.fail_json(msg=f"hours_per_week is {hours}: a week has 168 hours. Give a number from 0 to 168.")
@@ -75,7 +86,9 @@ def main() -> None:
         client = make_client(module)
         found = read_holdings(client, wanted.bucket, bucket_size=True)
         past = read_runs(client, wanted, found)
-        data = report.report(wanted, found, prices, Decimal(str(hours)), past, google_now(client))
+        now = google_now(client)
+        data = report.report(wanted, found, prices, Decimal(str(hours)), past, now)
+        data["ceiling"] = ceiling.facts(ceiling.read_uses(client, wanted, found, now, past), limit, now, prices)
         module.exit_json(changed=False, report=data, lines=report.lines(data), summary=report.summary(data))
 
 

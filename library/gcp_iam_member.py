@@ -10,7 +10,7 @@ module: gcp_iam_member
 short_description: Grant or revoke one IAM role for one member
 description:
   - Adds a member to, or removes it from, a role in the IAM policy of a project, bucket,
-    service account or Cloud Run service.
+    service account, Cloud Run service or secret.
   - Everything else in the policy is left as it is. A binding with a condition is another binding than one without, or
     with a condition of another title.
   - The policy is written with the etag it was read with, and read again when somebody else was faster.
@@ -20,11 +20,11 @@ options:
   resource_type:
     description: What the policy belongs to.
     type: str
-    choices: [project, bucket, service_account, run_service]
+    choices: [project, bucket, service_account, run_service, secret]
     required: true
   resource:
     description:
-      - The project id, the bucket's name, the service account's e-mail address or the Cloud Run service's name.
+      - The project id, the bucket's name, the service account's e-mail address, or the name of the Cloud Run service or secret.
       - Without it, O(project), for O(resource_type=project).
     type: str
   region:
@@ -176,6 +176,7 @@ def main() -> None:
             ("resource_type", "bucket", ("resource",)),
             ("resource_type", "service_account", ("resource",)),
             ("resource_type", "run_service", ("resource", "region")),
+            ("resource_type", "secret", ("resource",)),
         ],
         required_one_of=[("role", "grants")],
         required_together=[("role", "member")],

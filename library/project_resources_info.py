@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: project_resources_info
 short_description: List what a project has that is ours, and how much is not
 description:
-  - Lists instances, disks, addresses, firewall rules, functions, buckets, service accounts and custom roles.
+  - Lists instances, disks, addresses, firewall rules, functions, buckets, service accounts, custom roles and secrets.
   - Ours is what carries all of O(labels). Firewall rules, service accounts and roles have no labels at Google, so
     those are ours by name.
   - An API that is switched off has nothing; its name is returned in RV(disabled).
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 RETURN = r"""
 ours:
   description:
-    - Each with C(kind) (instance, disk, address, schedule, firewall, function, bucket, service_account, role), C(name), C(place)
+    - Each with C(kind) (instance, disk, address, schedule, firewall, function, bucket, service_account, role, secret), C(name), C(place)
       and C(detail).
   returned: success
   type: list

@@ -11,6 +11,9 @@ from ml.core.gate import Limits, size_in_bytes
 from ml.data.partitions import SMALLEST_ROWS
 from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED
 
+#: The exit code of a training that the month's ceiling ended.
+CEILING_CODE = 3
+
 
 class TrainingError(Exception):
     """The training cannot go on; the message says why and what to do. ``code`` is the exit code."""
@@ -34,7 +37,8 @@ def format_parser() -> argparse.ArgumentParser:
         description="Train the sponsor model and save it "
         "(model.joblib, model_columns.joblib, model.onnx, report.html, manifest.json). The same data and seed give the "
         "same model, whatever the engine, the number of threads or of machines.",
-        epilog="Exit codes: 0 trained (and published), 1 failed or refused by the quality gate, 2 wrong arguments. "
+        epilog="Exit codes: 0 trained (and published), 1 failed or refused by the quality gate, 2 wrong arguments, "
+        "3 ended because of the month's ceiling. "
         "A run that was interrupted goes on where it was when it is started again with the same --output.",
     )
     add = parser.add_argument
@@ -110,6 +114,13 @@ def format_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="refuse at once what is predicted to take longer (default: no limit)",
     )
+    add(
+        "--monthly-ceiling",
+        type=float,
+        metavar="USD",
+        help="end, with what is finished kept, before the hours of VMs beyond Always Free cost more than this in a calendar month; "
+        "goes with --publish, whose bucket tells of earlier runs, on a VM (default: no ceiling)",
+    )
     engine = parser.add_argument_group("engine").add_argument
     engine(
         "--engine",
@@ -141,6 +152,8 @@ def check(arguments: argparse.Namespace) -> None:
         if getattr(arguments, name) < 0:
             option = name.replace("_", "-")
             raise TrainingError(f"--{option} must be 0 (the default) or more, got {getattr(arguments, name)}", 2)
+    if arguments.monthly_ceiling is not None and (arguments.monthly_ceiling < 0 or arguments.publish is None):
+        raise TrainingError("--monthly-ceiling must be 0 dollars or more, and goes with --publish", 2)
     if arguments.engine == "auto":
         arguments.engine = "dask" if arguments.scheduler else "threads"
     if arguments.engine == "dask":

@@ -13,11 +13,11 @@ import datetime
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ml.arguments import TrainingError, check, format_parser
+from ml.arguments import CEILING_CODE, TrainingError, check, format_parser
 from ml.data.file_kind import DataError
 from ml.data.parts import Part, find_parts
 from ml.data.parts import identity as data_identity
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ml.forest.checkpoints import Checkpoints
     from ml.forest.estimate import Prediction
     from ml.forest.growth import Engine
+    from ml.publish.month_ceiling import MonthCeiling
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,6 +115,7 @@ class Run:
         )  # before an hour of training, not after it
         if bucket is not None:
             _check_live(bucket, arguments, schema, what)
+        ceiling = _open_ceiling(bucket, arguments)
         source, counts = _open_source(arguments, schema, parts, identity, log)
 
         from ml.forest.checkpoints import Checkpoints
@@ -126,7 +128,7 @@ class Run:
         prediction = _predict(source, arguments, log)
         engine = _open_engine(arguments, prediction)
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])
-        trees, shares = self._grow(source, engine, checkpoints)
+        trees, shares = self._grow(source, engine, checkpoints, _ends(ceiling, prediction, len(source.plan())))
         from ml.core.gate import Limits
         from ml.publish.candidates import comparer, first_look, make_candidate, publish_candidate, save
 
@@ -154,11 +156,24 @@ class Run:
         shutil.rmtree(arguments.output / "data", ignore_errors=True)
         log(f"finished in {log.seconds:.1f} s, peak memory {memory_bytes() / 2**20:.0f} MiB")
 
-    def _grow(self, source: Source, engine: Engine, checkpoints: Checkpoints) -> tuple[list[Any], list[Share]]:
-        from ml.forest.growth import EngineError, grow_forest
+    def _grow(
+        self, source: Source, engine: Engine, checkpoints: Checkpoints, ceiling: Callable[[], str | None]
+    ) -> tuple[list[Any], list[Share]]:
+        from ml.forest.growth import EndedError, EngineError, grow_forest
+
+        reasons: list[str] = []
+
+        def ends() -> bool:
+            reason = ceiling()
+            reasons.extend([reason] if reason else [])
+            return reason is not None
 
         try:
-            return grow_forest(source, self._arguments.seed, engine, self._log, checkpoints)
+            return grow_forest(source, self._arguments.seed, engine, self._log, checkpoints, ends)
+        except EndedError as error:
+            raise TrainingError(
+                f"ended in order, {error}: {reasons[0]}; it goes on from there", CEILING_CODE
+            ) from error
         except EngineError as error:
             raise TrainingError(str(error)) from error
         except OSError as error:
@@ -230,6 +245,36 @@ def _read_schema(arguments: argparse.Namespace) -> Schema:
     except (SchemaError, DataError) as error:
         raise TrainingError(str(error)) from error
     return schema
+
+
+def _open_ceiling(bucket: Bucket | None, arguments: argparse.Namespace) -> MonthCeiling | None:
+    """Return the month's ceiling, None where there is none. Refuses a training that it leaves nothing for."""
+    if bucket is None or arguments.monthly_ceiling is None:
+        return None
+    from ml.bucket import BucketError
+    from ml.publish.month_ceiling import open_ceiling
+    from ml.publish.this_machine import UnknownMachineError, this_machine
+
+    workers = arguments.workers if arguments.engine == "dask" else 0
+    try:
+        ceiling = open_ceiling(arguments.monthly_ceiling, bucket, this_machine(), workers)
+    except BucketError as error:
+        raise TrainingError(f"cannot add up what this month has cost: {error}") from error
+    except UnknownMachineError as error:
+        raise TrainingError(
+            f"cannot tell what this machine costs ({error}); leave --monthly-ceiling out where it is no VM of Google Cloud"
+        ) from error
+    if reason := ceiling.refusal():
+        raise TrainingError(f"refused before it began: {reason}", CEILING_CODE)
+    return ceiling
+
+
+def _ends(ceiling: MonthCeiling | None, prediction: Prediction, partitions: int) -> Callable[[], str | None]:
+    """Return what says why the next partition shall not be begun any more; nothing where there is no ceiling."""
+    if ceiling is None:
+        return lambda: None
+    jobs = min(prediction.jobs, partitions)
+    return lambda: ceiling.partition_refusal(prediction.seconds * jobs / partitions, jobs)
 
 
 def _check_live(bucket: Bucket, arguments: argparse.Namespace, schema: Schema, what: str) -> None:

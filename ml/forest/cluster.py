@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from asyncio import CancelledError
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ml.data.partitions import Share
 from ml.data.sources import Source
 from ml.fingerprint import fingerprint, libraries
 from ml.forest.checkpoints import pack
-from ml.forest.growth import EngineError, grow_rows, grow_task
+from ml.forest.growth import Ends, EngineError, grow_rows, grow_task, never
 from ml.forest.random_forest import count
 from ml.progress import Progress
 
@@ -87,7 +88,7 @@ class Dask:
         self._client.close()
 
     def run(
-        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress
+        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress, ends: Ends = never
     ) -> Iterator[tuple[int, bytes]]:
         """Yield the packed trees of each share as they arrive. Raises ClusterError if no worker is left."""
         waiting = iter(list(shares))
@@ -95,7 +96,7 @@ class Dask:
         with contextlib.closing(self._client):
             while True:
                 # No more is handed out than the workers will do next: what waits would be in somebody's memory.
-                while len(pending) < _AHEAD * self._workers and (share := next(waiting, None)) is not None:
+                for share in islice(waiting, 0 if ends() else _AHEAD * self._workers - len(pending)):
                     pending[self._submit(source, share, seed)] = share
                 if not pending:
                     return

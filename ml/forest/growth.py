@@ -7,7 +7,7 @@ whoever grew them and whenever they came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,10 +23,24 @@ if TYPE_CHECKING:
     from sklearn.tree import DecisionTreeClassifier
 
 Trees = list["DecisionTreeClassifier"]
+#: Asked before a partition is begun: shall it not be?
+Ends = Callable[[], bool]
+
+
+def never() -> bool:
+    """Every partition is grown."""
+    return False
 
 
 class EngineError(Exception):
     """The engine cannot go on; the message says why and what to do."""
+
+
+class EndedError(Exception):
+    """The growing was ended in order: ``finished`` of ``partitions`` partitions are kept."""
+
+    def __init__(self, finished: int, partitions: int) -> None:
+        super().__init__(f"{finished} of {partitions} partitions are finished and kept")
 
 
 class Engine(Protocol):
@@ -37,9 +51,12 @@ class Engine(Protocol):
         """The engine in words, for a log line."""
 
     def run(
-        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress
+        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress, ends: Ends = never
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield (index, packed trees) of every share, in any order, and count trees and rows in ``progress``."""
+        """Yield (index, packed trees) of every share, in any order, and count trees and rows in ``progress``.
+
+        No share is begun any more once ``ends`` says so; those that were begun are finished.
+        """
 
 
 def grow_task(source: Source, share: Share, seed: int) -> bytes:
@@ -63,11 +80,11 @@ class Threads:
         self.title = f"{jobs} thread{'s' * (jobs > 1)}"
 
     def run(
-        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress
+        self, source: Source, shares: Iterable[Share], seed: int, progress: Progress, ends: Ends = never
     ) -> Iterator[tuple[int, bytes]]:
         """Yield the packed trees of each share as they are finished."""
         shares = list(shares)
-        if len(shares) == 1:  # all threads on the one partition
+        if len(shares) == 1 and not ends():  # all threads on the one partition
             features, labels = source.partition(shares[0])
             trees: Trees = []
             for batch in random_forest.grow(shares[0], features, labels, len(source.schema.classes), seed, self._jobs):
@@ -83,6 +100,8 @@ class Threads:
             for share in shares:
                 if len(running) == self._jobs:
                     yield from _finished(running, progress)
+                if ends():
+                    break
                 running[pool.submit(grow_task, source, share, seed)] = share
             while running:
                 yield from _finished(running, progress)
@@ -100,9 +119,17 @@ def _finished(running: dict[Future[bytes], Share], progress: Progress) -> Iterat
 
 
 def grow_forest(
-    source: Source, seed: int, engine: Engine, log: Log, checkpoints: Checkpoints | None = None
+    source: Source,
+    seed: int,
+    engine: Engine,
+    log: Log,
+    checkpoints: Checkpoints | None = None,
+    ends: Ends = never,
 ) -> tuple[Trees, list[Share]]:
-    """Grow all trees of ``source``, in the order of the plan; finished partitions are kept in ``checkpoints``."""
+    """Grow all trees of ``source``, in the order of the plan; finished partitions are kept in ``checkpoints``.
+
+    ``ends`` is asked before each partition whether it shall not be begun any more. Raises EndedError then.
+    """
     shares = source.plan()
     grown: dict[int, Trees] = {}
     if checkpoints is not None:
@@ -120,11 +147,13 @@ def grow_forest(
         for share in shares:
             if share.index in grown:
                 progress.advance(trees=share.trees, rows=share.seen, resumed=True)
-        for index, packed in engine.run(source, left, seed, progress):
+        for index, packed in engine.run(source, left, seed, progress, ends):
             if checkpoints is not None and len(shares) > 1:
                 checkpoints.save(index, packed)
             trees = unpack(packed)
             if trees is None:
                 raise RuntimeError(f"the trees of partition {index} arrived damaged")
             grown[index] = trees
+    if len(grown) < len(shares):
+        raise EndedError(len(grown), len(shares))
     return [tree for share in shares for tree in grown[share.index]], shares

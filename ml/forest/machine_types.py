@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PRICE_FILE = Path(__file__).resolve().parents[2] / "pricing" / "google_cloud.yml"
 SYSTEM_BYTES = 200 * 2**20  # what Debian and its services take on a VM
@@ -19,11 +19,17 @@ class MachineType(NamedTuple):
     price: float
 
 
+def price_document() -> dict[str, Any]:
+    """Return the content of the price file."""
+    import yaml  # few trainings need it
+
+    document: dict[str, Any] = yaml.safe_load(PRICE_FILE.read_text(encoding="utf-8"))
+    return document
+
+
 def machine_types() -> list[MachineType]:
     """Return the machine types of the price file, cheapest first."""
-    import yaml  # only a training that is refused needs it
-
-    listed = yaml.safe_load(PRICE_FILE.read_text(encoding="utf-8"))["machine_types"]
+    listed = price_document()["machine_types"]
     types = [
         MachineType(name, entry["memory_gib"] * 2**30, entry["billed_vcpus"], entry["hour"])
         for name, entry in listed.items()

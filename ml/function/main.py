@@ -3,7 +3,8 @@
 
 Environment: ``MODEL_BUCKET`` (required), ``ALLOWED_ORIGINS`` ("*", or origins separated by commas; empty for none),
 ``MODEL_REFRESH_SECONDS`` (60; how old the knowledge of the live release may get), ``REQUEST_SECONDS`` (10; how long a
-sender may be silent in the middle of a request), ``GOOGLE_CLOUD_PROJECT`` (ties log entries to traces).
+sender may be silent in the middle of a request), ``GOOGLE_CLOUD_PROJECT`` (ties log entries to traces), ``MODEL_MAX_AGE_SECONDS`` (0,
+for ever; after how many seconds a schedule should have brought a release, or found that nothing is new).
 
 Deployed at the top of the archive, with the package ``ml`` beside it.
 """
@@ -146,9 +147,13 @@ def _page() -> bytes:
 
 
 def _healthz(environ: Environ) -> Answer:
+    """The state, and whether scheduled runs come; asked strictly it answers 503 when they do not, as a dead man's switch does."""
+    strict = request_body.flags(environ, ("strict",)).get("strict", False)
     found = state.health()
+    found["schedule"] = state.schedule(found["release"])
     if found["release"]:
-        return reply(json_bytes(found))
+        overdue = found["schedule"] is not None and found["schedule"]["overdue"]
+        return reply(json_bytes(found), 503 if strict and overdue else 200)
     answer = reply(json_bytes(found), 503)
     answer.headers.append(("Retry-After", "5"))
     return answer

@@ -4,7 +4,8 @@
     python -m ml.publish.run_log --run /var/lib/fanops/runs/ID --to gs://fanops-m4-models
 
 writes ``runs/ID/training.log`` (its last megabyte), ``runs/ID/run.json`` (start, command, systemd's verdict) and
-``runs/ID/outcome.json``. It is called at the end of every run, also of one that was killed, so it depends on nothing that the run made.
+``runs/ID/outcome.json``, and tells people (``messages.log`` in the run's folder says whom). It is called at the end of every run, also
+of one that was killed, so it depends on nothing that the run made.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ml.bucket import Bucket, BucketError, bucket_name
-from ml.publish import run_outcome
+from ml.publish import messages, run_outcome
 
 LOG_BYTES = 2**20
 DEADLINE = 30.0  # seconds; the end of the run waits for this
@@ -29,16 +33,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the run's folder")
     parser.add_argument("--to", required=True, metavar="gs://BUCKET", help="the bucket")
+    parser.add_argument("--notify-secret", default="", metavar="NAME", help="the secret with the addresses to tell")
+    parser.add_argument("--notify-on", default="", metavar="EVENT,…", help="what they are told")
     arguments = parser.parse_args(argv)
+    bucket: Bucket | None = None
+    code = 0
+    outcome = run_outcome.of_run(arguments.run)
     try:
-        upload(Bucket(bucket_name(arguments.to), timeout=10, deadline=DEADLINE), arguments.run)
+        bucket = Bucket(bucket_name(arguments.to), timeout=10, deadline=DEADLINE)
+        upload(bucket, arguments.run, outcome)
     except (BucketError, ValueError, OSError) as error:
         print(f"error: the log of run {arguments.run.name} is on this machine only: {error}", file=sys.stderr)
-        return 1
-    return 0
+        bucket, code = None, 1  # which is no reason not to tell; but there is no time to ask it what was told
+    events = arguments.notify_on.split(",")
+    note = partial(_note, arguments.run / "messages.log")
+    messages.notify(bucket, messages.of_outcome(outcome), arguments.notify_secret, events, note)
+    return code
 
 
-def upload(bucket: Bucket, run: Path) -> None:
+def _note(path: Path, line: str) -> None:
+    """Write what became of a message. Not into the log: its last line says why the run failed, and that is what people are shown."""
+    with suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def upload(bucket: Bucket, run: Path, outcome: dict[str, Any]) -> None:
     """Write the three objects; the log first, so that whoever finds the record finds the log."""
     log = run / "training.log"
     with log.open("rb") as file:
@@ -50,7 +69,7 @@ def upload(bucket: Bucket, run: Path) -> None:
             record["status"] = json.loads((run / name).read_text(encoding="utf-8"))
             break
     bucket.mirror(f"runs/{run.name}/run.json", json.dumps(record, indent=1).encode(), "application/json", run.name)
-    run_outcome.write(bucket, run)
+    run_outcome.write(bucket, outcome)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import requests
-
+from ml.arguments import CEILING_CODE
 from ml.bucket import Bucket
 from ml.forest.machine_types import machine_types
+from ml.publish.this_machine import UnknownMachineError, this_machine
 
 SCHEMA = 1
-MACHINE_TYPE = "http://metadata.google.internal/computeMetadata/v1/instance/machine-type"
-PROMOTED, REFUSED, FAILED, NOTHING_NEW = "promoted", "refused", "failed", "nothing new"
+#: The outcome of the last run that left everything up to date.
+LAST_GOOD = "runs/up-to-date.json"
+PROMOTED, REFUSED, FAILED, CEILING, NOTHING_NEW = "promoted", "refused", "failed", "ceiling", "nothing new"
 
 
 def of_run(run: Path) -> dict[str, Any]:
@@ -31,6 +32,8 @@ def of_run(run: Path) -> dict[str, Any]:
     message = _last_line(run / "training.log")
     well = status.get("result") == "success" and str(status.get("exit_status")) == "0"
     result = PROMOTED if well else REFUSED if "not published: " in message else FAILED
+    if status.get("result") == "exit-code" and str(status.get("exit_status")) == str(CEILING_CODE):
+        result = CEILING
     if not well and status.get("result") not in (None, "success", "exit-code"):
         message = f"{status['result']}: {message}"  # systemd ended it: the last line does not say why
     # A manifest of an earlier attempt says nothing about this one.
@@ -45,44 +48,52 @@ def of_run(run: Path) -> dict[str, Any]:
         "source": made.get("source"),
         "accuracy": (made.get("metrics") or {}).get("accuracy"),
         "fingerprint": (made.get("fingerprint") or {}).get("fingerprint"),
+        "workers": _workers(record.get("argv") or []),
         **_cost(),
     }
 
 
-def write(bucket: Bucket, run: Path) -> None:
-    """Put the outcome of a run into the bucket. Raises BucketError."""
-    _put(bucket, of_run(run))
+def write(bucket: Bucket, outcome: dict[str, Any]) -> None:
+    """Put an outcome into the bucket; a good one also as the last good one, which the function looks at. Raises BucketError."""
+    run, data = outcome["run"], json.dumps(outcome, indent=1).encode()
+    bucket.mirror(f"runs/{run}/outcome.json", data, "application/json", run)
+    if outcome["result"] in (PROMOTED, NOTHING_NEW):
+        bucket.mirror(LAST_GOOD, data, "application/json", run)
 
 
-def write_idle(bucket: Bucket, trigger: str, result: str, message: str = "") -> None:
-    """Put into the bucket that a start trained nothing, so that it is known to have come. Raises BucketError."""
+def idle(trigger: str, result: str, message: str = "") -> dict[str, Any]:
+    """Return the outcome of a start that trained nothing, so that it is known to have come."""
     now = time.time()
     name = f"{trigger}-{time.strftime('%Y%m%dt%H%M%S', time.gmtime(now))}"
     times = {"started": _utc(now), "ended": _utc(now), "seconds": 0}
-    _put(bucket, {**_head(name, trigger, "", result), "message": message, **times, **_cost()})
+    return {**_head(name, trigger, "", result), "message": message, **times, **_cost()}
 
 
 def _head(run: str, trigger: str, why: str, result: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "run": run, "trigger": trigger, "why": why, "result": result}
 
 
-def _put(bucket: Bucket, outcome: dict[str, Any]) -> None:
-    run = outcome["run"]
-    bucket.mirror(f"runs/{run}/outcome.json", json.dumps(outcome, indent=1).encode(), "application/json", run)
-
-
 def _cost() -> dict[str, Any]:
-    """Return how long the VM has been up, and what that is at list price; None for what is not known."""
+    """Return which VM it was, how long it has been up, and what that is at list price; None for what is not known."""
     try:
-        up = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
-        answer = requests.get(MACHINE_TYPE, headers={"Metadata-Flavor": "Google"}, timeout=5)
-        name = answer.text.rpartition("/")[2] if answer.ok else ""
-        price = next((machine.price for machine in machine_types() if machine.name == name), None)
-    except (OSError, requests.RequestException, LookupError, ValueError) as error:
+        machine = this_machine()
+        price = next((known.price for known in machine_types() if known.name == machine.machine_type), None)
+    except (UnknownMachineError, OSError, LookupError) as error:
         print(f"warning: the outcome is without a price: {error}", file=sys.stderr)
-        return {"machine_type": None, "vm_seconds": None, "list_price_usd": None}
+        return dict.fromkeys(("vm", "zone", "machine_type", "vm_seconds", "list_price_usd"))
+    up = round(machine.up_seconds)
     cost = None if price is None else round(price * up / 3600, 6)
-    return {"machine_type": name or None, "vm_seconds": round(up), "list_price_usd": cost}
+    return {
+        "vm": machine.name,
+        "zone": machine.zone,
+        "machine_type": machine.machine_type,
+        "vm_seconds": up,
+        "list_price_usd": cost,
+    }
+
+
+def _workers(argv: list[str]) -> int:
+    return next((int(option.partition("=")[2]) for option in argv if option.startswith("--workers=")), 0)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,10 +4,20 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
+#: Google starts a VM by a schedule up to this late.
+LATE_SECONDS = 15 * 60
+#: What messages may be about, and the forms of an address, as in ml/publish/messages.py.
+EVENTS = ("failure", "refused", "ceiling", "promoted", "missed")
+FORMS = ("slack", "mattermost", "teams", "discord", "ntfy", "json")
 
 
 def match_context(given: dict[str, Any], fields: list[dict[str, Any]]) -> dict[str, Any]:
@@ -81,6 +91,54 @@ def _grant(grant: dict[str, Any], member: str, project: str, bucket: str, custom
     return {**found, "condition": {"title": role, "expression": " || ".join(folders + objects)}}
 
 
+def notify_destinations(urls: list[Any], events: list[str]) -> list[dict[str, str]]:
+    """Return [{"url", "form"}] of ``notify_urls``; the form is empty where the host tells it.
+
+    Raises AnsibleFilterError for what is wrong with it or with ``notify_on``, by its place and without the address, which is a secret.
+    """
+    unknown = sorted(set(events) - set(EVENTS))
+    if unknown:
+        raise AnsibleFilterError(f"notify_on names {', '.join(unknown)}: set some of {', '.join(EVENTS)}.")
+    found = []
+    for number, entry in enumerate(urls, 1):
+        given = entry if isinstance(entry, dict) else {"url": entry}
+        url, form = str(given.get("url") or ""), str(given.get("form") or "")
+        where = f"entry {number} of notify_urls"
+        if not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", url):
+            raise AnsibleFilterError(f"{where} is no web address: give https://host/path.")
+        if form and form not in FORMS:
+            raise AnsibleFilterError(f'{where} has the form "{form}": give one of {", ".join(FORMS)}, or none.')
+        found.append({"url": url, "form": form})
+    return found
+
+
+def schedule_allows(schedule: str, timezone: str, max_run_seconds: int | str) -> int:
+    """Return how old, in seconds, a release may get while all scheduled runs come; 0 without a schedule.
+
+    Raises AnsibleFilterError for a schedule that is none.
+    """
+    if not schedule:
+        return 0
+    cron = _cron()
+    try:
+        cron.check(schedule, timezone)
+        return int(cron.longest_gap(schedule, timezone)) + LATE_SECONDS + int(max_run_seconds)
+    except ValueError as error:
+        raise AnsibleFilterError(f"{error}. Set it in inventory/group_vars/all/training.yml.") from None
+
+
+@functools.cache
+def _cron() -> Any:
+    """Return ml/core/cron.py: a plugin finds neither ml/ nor module_utils/ by name."""
+    path = Path(__file__).parents[2] / "ml" / "core" / "cron.py"
+    spec = importlib.util.spec_from_file_location("fanops_cron", path)
+    if spec is None or spec.loader is None:
+        raise AnsibleFilterError(f"{path} cannot be read. Restore it: git checkout -- ml.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class FilterModule:
     """Makes the functions filters."""
 
@@ -91,5 +149,7 @@ class FilterModule:
             "command_options": command_options,
             "example_context": example_context,
             "match_context": match_context,
+            "notify_destinations": notify_destinations,
+            "schedule_allows": schedule_allows,
             "worker_names": worker_names,
         }

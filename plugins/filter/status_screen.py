@@ -34,6 +34,7 @@ def status_document(facts: Facts, now: str) -> Facts:
         "repository": facts.get("repository"),
         "function": facts.get("function") or {},
         "cost": facts.get("cost"),
+        "ceiling": facts.get("ceiling"),
     }
 
 
@@ -60,6 +61,8 @@ def status_screen(document: Facts) -> list[str]:
     else:
         lines.append(f"{'release':<10} none")
     lines.append(f"{'function':<10} {_function_text(function)}")
+    if document.get("ceiling"):
+        lines.append(f"{'ceiling':<10} {document['ceiling']['text']}")
     lines += [f"{title:<10} {document[title]}" for title in ("cost", "repository") if document.get(title)]
     return lines
 

@@ -121,6 +121,7 @@ def test_what_no_permission_guards_is_a_list_that_somebody_wrote() -> None:
         "oslogin.users.getLoginProfile",
         "oslogin.users.importSshPublicKey",
         "run.projects.locations.services.testIamPermissions",
+        "secretmanager.projects.secrets.testIamPermissions",
         "storage.buckets.testIamPermissions",
     }
     assert {name for name, implementation in found if implementation.permission is PUBLIC} == {

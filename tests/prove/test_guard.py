@@ -72,7 +72,9 @@ def test_a_rule_refuses_before_any_mutating_call_and_passes_when_allowed(cloud: 
         mutating = len(cloud.requests(mark, "--mutating"))
         found = re.search(rf"\[{rule}\] (.*?): (\$[\d.]+ a month[a-zA-Z ]*); to avoid it, ", line)
         assert refused.code != 0 and found and "-e allow_billable=true" in line, refused.output[-3000:]
-        allowed = cloud.playbook("site.yml", "--check", *arguments, "-e", "allow_billable=true")
+        allowed = cloud.playbook(
+            "site.yml", "--check", *arguments, "-e", "allow_billable=true", "-e", "monthly_ceiling_usd=1000"
+        )
         assert f"[{rule}]" in allowed.output
         verdict = "passes" if allowed.code == 0 else "FAILS"
         ROWS.append([f"`{rule}`", found[1], found[2].replace(" a month", ""), mutating, verdict])

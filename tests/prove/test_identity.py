@@ -22,6 +22,9 @@ VM = f"{COMPUTE}/zones/us-central1-a/instances/ml-training-vm"
 FIREWALL = f"{COMPUTE}/global/firewalls/fanops-m4-allow-ssh"
 BUCKET = "https://storage.googleapis.com/storage/v1/b/fanops-m4-models"
 SCHEDULE = ("-e", '{"training_schedule": "30 3 * * 1"}')
+# Nobody listens there: the trainer reads the secret, and a message that is not taken fails nothing.
+MESSAGES = ("-e", '{"notify_urls": ["https://127.0.0.1:9/nobody"]}')
+SECRET = f"https://secretmanager.googleapis.com/v1/projects/{PROJECT}/secrets/fanops-m4-notify"
 Row = Callable[..., None]
 HEADING, COMMAND = "Identities hold what they use", "make prove-identity"
 TABLES = {
@@ -58,6 +61,8 @@ def drift(owner: Owner) -> None:
     owner.call("PATCH", f"{IAM}/roles/fanops_m4_release_lister", {"title": "Another"})
     owner.call("PATCH", BUCKET, {"labels": {"app": "another"}})
     owner.call("PATCH", FIREWALL, {"sourceRanges": ["203.0.113.0/24"]})
+    owner.call("PATCH", f"{SECRET}?updateMask=labels", {"labels": {"app": "another"}})
+    owner.call("POST", f"{SECRET}:addVersion", {"payload": {"data": "YW5vdGhlcg=="}})
     vm = owner.call("GET", VM)
     kind = {"machineType": f"projects/{PROJECT}/zones/us-central1-a/machineTypes/e2-small"}
     metadata = {"fingerprint": vm["metadata"]["fingerprint"], "items": [{"key": "mine", "value": "kept"}]}
@@ -97,10 +102,10 @@ def as_deployer(cloud: Rehearsal, url: str) -> int:
 def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owner, row: Row, tmp_path: Path) -> None:
     cloud = empty_project
     play(cloud, "playbooks/provision_resources.yml", "-e", '{"training_plan": {"needed": false}}')
-    play(cloud, "site.yml")
+    play(cloud, "site.yml", *MESSAGES)
     # The VM is the schedule's, then nobody's; the teardown finds one that site.yml made again.
     owner.let_schedules_act(*SCHEDULE)
-    play(cloud, "site.yml", *SCHEDULE)
+    play(cloud, "site.yml", *SCHEDULE, *MESSAGES)
     play(cloud, "playbooks/schedule_training.yml", "-e", '{"training_schedule": "30 4 * * 1"}')
     # At its boot the VM asks who started it.
     play(cloud, "playbooks/start_vm.yml", *SCHEDULE)
@@ -108,7 +113,7 @@ def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owne
     play(cloud, "playbooks/stop_vm.yml")
     play(cloud, "playbooks/unschedule_training.yml")
     drift(owner)
-    play(cloud, "site.yml", "-e", "training_seed=7", "-e", "function_public=false")
+    play(cloud, "site.yml", "-e", "training_seed=7", "-e", "function_public=false", *MESSAGES)
     play(cloud, "playbooks/rollback_release.yml")
     play(cloud, "playbooks/predict.yml", "-e", "zone=VIP")
     play(cloud, "playbooks/show_status.yml")
@@ -119,8 +124,9 @@ def test_nothing_that_is_granted_is_unused(empty_project: Rehearsal, owner: Owne
     play(cloud, "playbooks/promote_release.yml", "-e", "release=1", "-e", "reason=proof")
     play(cloud, "site.yml", "-e", "training_force=true", "-e", "training_samples=2000", "-e", "function_public=false")
     play(cloud, "playbooks/prune_releases.yml", "-e", "releases_kept=1", "-e", "releases_grace_hours=0")
-    play(cloud, "playbooks/resize_vm.yml", "-e", "machine_type=e2-small", "-e", "allow_billable=true")
-    play(cloud, "playbooks/start_vm.yml", "-e", "vm_machine_type=e2-small", "-e", "allow_billable=true")
+    allowed = ("-e", "allow_billable=true", "-e", "monthly_ceiling_usd=100")
+    play(cloud, "playbooks/resize_vm.yml", "-e", "machine_type=e2-small", *allowed)
+    play(cloud, "playbooks/start_vm.yml", "-e", "vm_machine_type=e2-small", *allowed)
     assert as_deployer(cloud, COMPUTE) == 200  # what "gcloud compute ssh" asks before it connects
     play(cloud, "playbooks/show_logs.yml", "-e", "source=serial")
     play(cloud, "playbooks/stop_vm.yml")

@@ -179,7 +179,16 @@ def test_what_is_predicted_is_what_is_done(cloud: Rehearsal, state: tuple[str, .
 
 
 def test_workers_that_live_for_one_run_are_predicted(cloud: Rehearsal) -> None:
-    arguments = ["-e", "training_workers=1", "-e", "training_samples=20000", "-e", "allow_billable=true"]
+    arguments = [
+        "-e",
+        "training_workers=1",
+        "-e",
+        "training_samples=20000",
+        "-e",
+        "allow_billable=true",
+        "-e",
+        "monthly_ceiling_usd=100",
+    ]
     mark = cloud.mark()
     planned = changes(cloud, "--check", "--diff", *arguments)
     mutating = len(cloud.requests(mark, "--mutating"))

@@ -95,7 +95,7 @@ def test_a_million_rows_fit_into_one_gibibyte(cloud: Rehearsal, tmp_path: Path) 
 
 
 def test_a_killed_worker_costs_time_and_the_model_is_that_of_one_machine(cloud: Rehearsal, tmp_path: Path) -> None:
-    arguments = ["training_samples=3000000", "training_workers=2", "allow_billable=true"]
+    arguments = ["training_samples=3000000", "training_workers=2", "allow_billable=true", "monthly_ceiling_usd=100"]
     options = [part for argument in arguments for part in ("-e", argument)]
     controller = Controller(cloud, tmp_path / "site.log", "site.yml", *options)
     controller.wait_for("Dask cluster of 2 workers", 700)

@@ -16,7 +16,7 @@ from tests.rehearsal.guard_states import SWEEP, google
 
 pytestmark = pytest.mark.timeout(600)
 VM = "fanops-rehearsal/us-central1-a/ml-training-vm"
-ALLOWED = ("-e", "allow_billable=true")
+ALLOWED = ("-e", "allow_billable=true", "-e", "monthly_ceiling_usd=100")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,8 +94,13 @@ def test_a_resize_is_guarded_planned_and_undone(cloud: Rehearsal) -> None:
     planned = resize(cloud, "e2-small", "--check", *ALLOWED)
     assert planned.code == 0 and recap(planned.output)["localhost"]["changed"] == 1, planned.output[-3000:]
     unknown = resize(cloud, "e2-gigantic", *ALLOWED)
-    assert unknown.code != 0 and "no machine type e2-gigantic" in last_line(unknown)
+    assert unknown.code != 0 and "does not list e2-gigantic" in last_line(unknown)
     assert resize(cloud, "").code != 0
+    assert cloud.requests(mark, "--mutating") == []
+
+    # What is allowed has a ceiling, too, which is nothing unless it is set.
+    unlimited = resize(cloud, "e2-small", *ALLOWED[:2])
+    assert unlimited.code != 0 and "-e monthly_ceiling_usd=1" in last_line(unlimited), last_line(unlimited)
     assert cloud.requests(mark, "--mutating") == []
 
     done = resize(cloud, "e2-small", *ALLOWED)

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,7 +23,39 @@ VM = f"{COMPUTE}/zones/us-central1-a/instances/ml-training-vm"
 
 @pytest.fixture
 def owner(empty: Rehearsal) -> Owner:
-    return Owner(empty)
+    found = Owner(empty)
+    found.enable_apis()  # while they are off, the preflight cannot see what the schedule lacks
+    return found
+
+
+def own_address() -> str:
+    """This machine's address, by which guests reach it through the front door."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent
+        return str(probe.getsockname()[0])
+
+
+@pytest.fixture
+def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a server that takes messages, and the messages."""
+    messages: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://{own_address()}:{server.server_address[1]}/services/canary-7d1f", messages
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
@@ -54,6 +89,67 @@ print(json.dumps([json.loads(blob.download_as_bytes()) for blob in sorted(blobs,
 
 def serial_output(owner: Owner) -> str:
     return str(owner.call("GET", f"{VM}/serialPort")["contents"])
+
+
+def with_parameters(owner: Owner, **changed: Any) -> None:
+    """Change, as somebody could by hand, what the VM trains."""
+    metadata = owner.call("GET", VM)["metadata"]
+    for item in metadata["items"]:
+        if item["key"] == "fanops-training":
+            item["value"] = json.dumps(json.loads(item["value"]) | changed)
+    owner.call("POST", f"{VM}/setMetadata", {"fingerprint": metadata["fingerprint"], "items": metadata["items"]})
+
+
+def test_people_are_told_once_and_a_month_has_a_ceiling(owner: Owner, told: tuple[str, list[dict[str, Any]]]) -> None:
+    cloud, (url, messages) = owner.cloud, told
+    owner.let_schedules_act(*SCHEDULE)
+    variables = {"training_schedule": "30 3 * * 1", "training_samples": 2000, "notify_urls": [url]}
+    site = ("-e", json.dumps(variables))
+    first = cloud.playbook("site.yml", *site, "-vv")
+    assert first.code == 0, first.output[-6000:]
+    again = cloud.playbook("site.yml", *site)
+    assert again.code == 0 and recap(again.output)["localhost"]["changed"] == 0, again.output[-4000:]
+    assert [message["event"] for message in messages] == ["promoted"]
+    assert messages[0]["outcome"] == history(cloud)[0]
+
+    started_by_the_schedule(cloud)  # nothing new is no news
+    assert history(cloud)[-1]["result"] == "nothing new" and len(messages) == 1
+
+    # The same cause twice is one message.
+    with_parameters(owner, samples=50)
+    for _ in range(2):
+        started_by_the_schedule(cloud)
+        assert history(cloud)[-1]["result"] == "failed"
+    assert [message["event"] for message in messages[1:]] == ["failure"], messages
+    assert "--samples must be at least 100" in messages[1]["text"]
+
+    # A type that is not free, and nothing to spend.
+    with_parameters(owner, samples=3000)
+    owner.call("POST", f"{VM}/setMachineType", {"machineType": "zones/us-central1-a/machineTypes/e2-small"})
+    started_by_the_schedule(cloud)
+    run = history(cloud)[-1]
+    assert run["result"] == "ceiling" and "would pass the month's ceiling" in run["message"]
+    assert [message["event"] for message in messages[2:]] == ["ceiling"]
+    costs = json.loads(cloud.playbook("playbooks/show_costs.yml", "-e", "output=json").output.splitlines()[-1])
+    hours = sum(one["hours"] for one in costs["runs"][-1:])
+    assert costs["ceiling"]["ceiling"] == 0 and costs["ceiling"]["spent"] == round(hours * (0.016752855 + 0.005), 2)
+
+    # With enough of it the same run goes on.
+    with_parameters(owner, samples=3000, monthly_ceiling_usd=5.0)
+    started_by_the_schedule(cloud)
+    assert (history(cloud)[-1]["result"], messages[-1]["event"]) == ("promoted", "promoted") and len(messages) == 4
+
+    removed = cloud.playbook("playbooks/teardown.yml", "-e", f"confirm={PROJECT}", *site)
+    assert removed.code == 0 and "Nothing that this project made is left" in removed.output, removed.output[-4000:]
+    secrets = f"https://secretmanager.googleapis.com/v1/projects/{PROJECT}/secrets"
+    assert owner.call("GET", secrets) == {}
+    for shown in (first.output, again.output, str(history_text(cloud))):
+        assert "canary-7d1f" not in shown
+
+
+def history_text(cloud: Rehearsal) -> str:
+    """What the rehearsal's log kept of requests."""
+    return cloud.rehearsal("log", "--output", "json").output
 
 
 def test_a_year_needs_nobody_but_the_schedule(owner: Owner) -> None:
@@ -103,5 +199,5 @@ def test_a_year_needs_nobody_but_the_schedule(owner: Owner) -> None:
     assert gone.code == 0 and "resourcePolicies" not in owner.call("GET", VM), gone.output[-3000:]
     assert cloud.playbook("site.yml", *SCHEDULE, "-e", "training_samples=11000").code == 0
     removed = cloud.playbook("playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
-    assert removed.code == 0 and "Nothing that this project made is left" in removed.output, removed.output[-4000:]
+    assert removed.code == 0 and "Nothing that production made is left" in removed.output, removed.output[-4000:]
     assert owner.call("GET", f"{COMPUTE}/regions/us-central1/resourcePolicies").get("items", []) == []

@@ -95,10 +95,22 @@ def _home() -> Document:
 
 
 def _health(operation: str) -> Document:
-    found = _read(operation, "Which release serves, its age, the last check and the staleness", "State")
+    found = _read(
+        operation,
+        "Which release serves, its age, the last check, the staleness, and whether scheduled runs come",
+        "State",
+    )
+    found["parameters"] = [
+        {
+            "name": "strict", "in": "query", "required": False, "schema": {"type": "string", "enum": ["true", "false"]},
+            "description": "Answer 503 when scheduled runs do not come, for a monitor",
+        }
+    ]  # fmt: skip
+    found["responses"]["400"] = _problem("The query is wrong")
     found["responses"]["503"] = {
-        "description": "There is no release to serve yet", "content": {"application/json": {"schema": _ref("State")}},
-    }  # fmt: skip
+        "description": "There is no release to serve yet; or scheduled runs do not come, and it was asked strictly",
+        "content": {"application/json": {"schema": _ref("State")}},
+    }
     return found
 
 
@@ -192,6 +204,7 @@ def _schemas(schema: Schema, max_rows: int) -> Document:
         "staleness_seconds": {"type": ["number", "null"]},
         "refresh_seconds": {"type": "number"},
     }
+    schedule = {"max_age_seconds": {"type": "integer"}, "up_to_date_as_of": optional, "overdue": {"type": "boolean"}}
     sent = {field.name: _field(field, complete=False) for field in schema.fields}
     used = {field.name: _field(field, complete=True) for field in schema.fields}
     return {
@@ -201,7 +214,7 @@ def _schemas(schema: Schema, max_rows: int) -> Document:
         "Prediction": one,
         "Predictions": _object({**many, **told}, list(many)),
         "Description": _object({name: {"type": "array"} for name in ("fields", "sponsors", "categories")}),
-        "State": _object(state),
+        "State": _object({**state, "schedule": {"anyOf": [_object(schedule), {"type": "null"}]}}, list(state)),
         "Manifest": _object({"manifest_sha256": text, "promotion": {"type": "object"}, "manifest": {"type": "object"}}),
         "Document": _object({"openapi": text, "info": {"type": "object"}, "paths": {"type": "object"}}),
         "Problem": _object(problem),

@@ -49,18 +49,19 @@ _NO_WISHES = Wishes()
 
 
 def wishes(environ: Environ) -> Wishes:
-    """Return what the query asks for."""
-    query = environ.get("QUERY_STRING", "")
-    if not query:
-        return _NO_WISHES
-    parameters = parse_qs(query, keep_blank_values=True)
-    known = ", ".join(Wishes._fields)
-    if unknown := [name[:80] for name in parameters if name not in Wishes._fields][:10]:
-        _problem(400, "Bad Request", f"the query parameters are {known}, got {', '.join(unknown)}")
+    """Return what the query of a prediction asks for."""
+    return Wishes(**flags(environ, Wishes._fields)) if environ.get("QUERY_STRING") else _NO_WISHES
+
+
+def flags(environ: Environ, known: Collection[str]) -> dict[str, bool]:
+    """Return the parameters of a query, each true or false, of which only these are ``known``."""
+    parameters = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    if unknown := [name[:80] for name in parameters if name not in known][:10]:
+        _problem(400, "Bad Request", f"the query parameters are {', '.join(known)}, got {', '.join(unknown)}")
     for name, values in parameters.items():
         if values[-1] not in ("true", "false"):
             _problem(400, "Bad Request", f"the query parameter {name} must be true or false, got {values[-1][:80]}")
-    return Wishes(**{name: values[-1] == "true" for name, values in parameters.items()})
+    return {name: values[-1] == "true" for name, values in parameters.items()}
 
 
 def body(environ: Environ) -> Any:

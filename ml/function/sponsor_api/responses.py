@@ -62,15 +62,15 @@ def log(severity: str, message: str, **details: Any) -> None:
     os.write(1, orjson.dumps({"severity": severity, "message": message, **details}, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def environment_seconds(name: str, default: float) -> float:
-    """Return a setting in seconds; a value that cannot be meant is logged, and the default taken."""
+def environment_seconds(name: str, default: float, most: float = 86_400) -> float:
+    """Return a setting in seconds, ``most`` at most; a value that cannot be meant is logged, and the default taken."""
     text = os.environ.get(name, str(default))
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1
-    if not 0 <= seconds <= 86_400:
-        log("ERROR", f"{name} must be a number from 0 to 86400, got {text!r}; using {default:g}")
+    if not 0 <= seconds <= most:
+        log("ERROR", f"{name} must be a number from 0 to {most:.0f}, got {text!r}; using {default:g}")
         return default
     return seconds
 

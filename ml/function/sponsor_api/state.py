@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import os
 import time
 from typing import Any
@@ -33,6 +34,11 @@ def _read(path: str) -> bytes:
 
 
 LIVE = LiveModel(_read, environment_seconds("MODEL_REFRESH_SECONDS", 60), log)
+
+#: After how many seconds a scheduled run should have brought a release, or found that nothing is new; 0 where there is no schedule.
+MAX_AGE_SECONDS = environment_seconds("MODEL_MAX_AGE_SECONDS", 0, most=10 * 366 * 86_400)
+#: The outcome of the last run that left everything up to date; the training writes it (ml/publish/run_outcome.py).
+LAST_GOOD = "runs/up-to-date.json"
 
 _answers: tuple[Model, Answers] | None = None
 
@@ -82,6 +88,35 @@ def health() -> dict[str, Any]:
     }
 
 
+def schedule(release: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return whether scheduled runs come; None where there is no schedule.
+
+    A release that is younger than the schedule allows is proof enough. Where nothing was new there is none, so the last run's outcome is
+    looked at then.
+    """
+    if not MAX_AGE_SECONDS:
+        return None
+    as_of = (release or {}).get("created")
+    age = _age(as_of or "")
+    if age is None or age > MAX_AGE_SECONDS:
+        checked = _last_good()
+        checked_age = _age(checked or "")
+        if checked_age is not None and (age is None or checked_age < age):
+            as_of, age = checked, checked_age
+    return {
+        "max_age_seconds": round(MAX_AGE_SECONDS),
+        "up_to_date_as_of": as_of,
+        "overdue": age is None or age > MAX_AGE_SECONDS,
+    }
+
+
+def _last_good() -> str | None:
+    try:
+        return str(json.loads(_read(LAST_GOOD))["ended"])
+    except (ReleaseError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _freshness() -> dict[str, Any]:
     checked = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=LIVE.seconds_since_check)
     certain = LIVE.staleness_seconds
@@ -94,7 +129,7 @@ def _freshness() -> dict[str, Any]:
 
 def _age(created: str) -> int | None:
     try:
-        return max(0, int(time.time() - datetime.datetime.fromisoformat(created).timestamp()))
+        return max(0, int(time.time() - datetime.datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp()))
     except ValueError:
         return None
 

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fanops.core import cron
 from ansible.module_utils.fanops.costs.prices import Prices
 from ansible.module_utils.fanops.costs.project_inventory import Wanted
-from ansible.module_utils.fanops.training import cron
 
 CONFIGURATION_OPTIONS: dict[str, Any] = {
     "configuration": {
@@ -40,6 +41,8 @@ CONFIGURATION_OPTIONS: dict[str, Any] = {
     },
     "prices": {"type": "path", "required": True},
 }
+#: What the hours of VMs beyond Always Free may cost in a calendar month.
+CEILING_OPTION: dict[str, Any] = {"monthly_ceiling_usd": {"type": "float", "default": 0}}
 
 
 def load_prices(module: AnsibleModule) -> Prices:
@@ -65,3 +68,13 @@ def load_wanted(module: AnsibleModule) -> Wanted:
     except ValueError as error:
         module.fail_json(msg=f"Could not judge the schedule: {error}. Set it in inventory/group_vars/all/training.yml.")
     return wanted
+
+
+def load_ceiling(module: AnsibleModule) -> Decimal:
+    """The month's ceiling in dollars; ends the module where it is less than nothing."""
+    given = module.params["monthly_ceiling_usd"]
+    if not 0 <= given < float("inf"):
+        module.fail_json(
+            msg=f"monthly_ceiling_usd is {given}: set dollars from 0 up in inventory/group_vars/all/costs.yml, 0 for Always Free only."
+        )
+    return Decimal(str(given))

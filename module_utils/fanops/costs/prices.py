@@ -10,6 +10,8 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from ansible.module_utils.fanops.core.spending import Rates
+
 Money = Decimal
 ZERO = Decimal(0)
 GIB_IN_MIB = 1024
@@ -50,6 +52,8 @@ class Prices:
         self.sources: dict[str, dict[str, str]] = dict(self._at("sources"))
         self.ip_in_use = self.number("external_ipv4", "in_use_hour")
         self.ip_unattached = self.number("external_ipv4", "reserved_unattached_hour")
+        #: The same for the sums of a month, which the VM adds up as well.
+        self.rates = Rates.of(self._root)
 
     # -- reading the file ------------------------------------------------------------------------------------------
 

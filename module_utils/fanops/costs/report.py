@@ -95,6 +95,7 @@ def lines(data: dict[str, Any]) -> list[str]:
         f"${months['stopped']['list']:.2f} without.",
         *textwrap.wrap(f"The function: {data['function_ceiling']}. {CEILING_REMEDY}", WIDTH),
         *([f"The schedule: {data['schedule']['text']}; Google takes nothing for it."] if data["schedule"] else []),
+        *textwrap.wrap(f"This month, {data['ceiling']['text']}.", WIDTH),
         *textwrap.wrap(data["external_ipv4"], WIDTH),
         *(
             []

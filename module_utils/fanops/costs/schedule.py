@@ -3,19 +3,12 @@
 
 from __future__ import annotations
 
-import datetime
 from decimal import Decimal
 from typing import Any
 
+from ansible.module_utils.fanops.core import cron
 from ansible.module_utils.fanops.costs.prices import ZERO, Prices, cents
 from ansible.module_utils.fanops.costs.project_inventory import Wanted
-from ansible.module_utils.fanops.training import cron
-
-#: A year to count in, so that the same schedule always costs the same.
-YEAR = (
-    datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
-    datetime.datetime(2027, 1, 1, tzinfo=datetime.timezone.utc),
-)
 
 
 def schedule_cost(wanted: Wanted, prices: Prices) -> dict[str, Any] | None:
@@ -25,7 +18,7 @@ def schedule_cost(wanted: Wanted, prices: Prices) -> dict[str, Any] | None:
     """
     if not wanted.schedule:
         return None
-    runs = Decimal(sum(1 for _ in cron.due(wanted.schedule, wanted.timezone, *YEAR))) / 12
+    runs = Decimal(sum(1 for _ in cron.due(wanted.schedule, wanted.timezone, *cron.YEAR))) / 12
     hours, hour = runs * wanted.max_run_seconds / 3600, prices.vm_hour(wanted.machine_type)
     cost = None if hour is None else hour * min(hours, prices.month)
     free = wanted.machine_type == prices.free_machine_type and prices.free_region(wanted.zone)

@@ -10,13 +10,13 @@ from ansible.module_utils.fanops.api.client import Client, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.reconcile.reconciler import VISIBLE_WITHIN, Resource
 
-RESOURCE_TYPES = ("project", "bucket", "service_account", "run_service")
+RESOURCE_TYPES = ("project", "bucket", "service_account", "run_service", "secret")
 #: How often a write that lost against another writer is repeated.
 CONFLICTS = 8
 
 
 class PolicyDocument:
-    """Reads and writes the IAM policy of one resource. The four APIs differ only in verb and place."""
+    """Reads and writes the IAM policy of one resource. The APIs differ only in verb and place."""
 
     def __init__(self, client: Client, resource_type: str, resource: str, region: str = "") -> None:
         self.client = client
@@ -30,6 +30,7 @@ class PolicyDocument:
             "run_service": (
                 f"https://run.googleapis.com/v2/projects/{project}/locations/{region}/services/{segment(resource)}"
             ),
+            "secret": f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{segment(resource)}",
         }[resource_type]
 
     def read(self) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class PolicyDocument:
         version = {"options.requestedPolicyVersion": 3}
         if self.kind == "bucket":
             return self.client.get(self._base, attempting=attempting, params={"optionsRequestedPolicyVersion": 3})
-        if self.kind == "run_service":
+        if self.kind in ("run_service", "secret"):
             return self.client.get(f"{self._base}:getIamPolicy", attempting=attempting, params=version)
         url = f"{self._base}:getIamPolicy"
         if self.kind == "service_account":
@@ -124,7 +125,9 @@ class IamMember(Resource):
     def title(self) -> str:
         """Role, member and resource."""
         where = f" ({self._condition['title']})" if self._condition else ""
-        return f"{self.options['role']} for {self.options['member']} on {self._document.title}{where}"
+        role = self.options["role"]
+        name = role.rpartition("/")[2] if role.startswith(("projects/", "organizations/")) else role
+        return f"{name} for {self.options['member'].rpartition(':')[2]} on {self._document.title}{where}"
 
     def fetch(self) -> dict[str, Any] | None:
         """The binding, None where the member does not have the role."""

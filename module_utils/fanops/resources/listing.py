@@ -126,6 +126,14 @@ def _roles(client: Client) -> Iterator[Found]:
             yield {"name": name, "place": "project", "detail": role.get("title", "")}, {}, name
 
 
+def _secrets(client: Client) -> Iterator[Found]:
+    url = f"https://secretmanager.googleapis.com/v1/projects/{client.project}/secrets"
+    for page in client.pages(url, attempting=f"list the secrets of project {client.project}"):
+        for secret in page.get("secrets", []):
+            name = basename(secret["name"])
+            yield {"name": name, "place": "project", "detail": ""}, secret.get("labels", {}), name
+
+
 READERS: dict[str, Callable[[Client], Iterator[Found]]] = {
     "function": _functions,
     "instance": _instances,
@@ -136,4 +144,5 @@ READERS: dict[str, Callable[[Client], Iterator[Found]]] = {
     "bucket": _buckets,
     "service_account": _service_accounts,
     "role": _roles,
+    "secret": _secrets,
 }

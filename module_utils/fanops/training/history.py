@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, compute_url, segment
 from ansible.module_utils.fanops.api.errors import GoogleApiError
-from ansible.module_utils.fanops.training import cron
+from ansible.module_utils.fanops.core import cron
 
 #: Google starts a VM up to this late; and a run that began so long after a time was due is the one that was due then.
 LATE = datetime.timedelta(minutes=15)
@@ -38,8 +38,8 @@ def read_history(client: Client, params: dict[str, Any], now: datetime.datetime 
     return {"outcomes": outcomes, "schedule": schedule, "missed": missed(policy, outcomes, moment)}
 
 
-def read_outcomes(client: Client, bucket: str, limit: int) -> list[Outcome]:
-    """The last ``limit`` outcomes, oldest first; none where there is no bucket."""
+def read_outcomes(client: Client, bucket: str, limit: int, since: float = 0) -> list[Outcome]:
+    """The last ``limit`` outcomes, oldest first; none where there is no bucket. ``since`` (seconds since 1970) leaves out older ones."""
     attempting = f"list the runs in gs://{bucket}"
     url = f"https://storage.googleapis.com/storage/v1/b/{segment(bucket)}/o"
     query = {"prefix": "runs/", "fields": "items(name,updated),nextPageToken"}
@@ -48,10 +48,14 @@ def read_outcomes(client: Client, bucket: str, limit: int) -> list[Outcome]:
             item for page in client.pages(url, attempting=attempting, params=query) for item in page.get("items", [])
         ]
     except GoogleApiError as error:
-        if error.status != 404:
+        if error.status != 404 and not error.service_disabled:
             raise
         return []
-    named = sorted((str(item["updated"]), item["name"]) for item in items if item["name"].endswith("/outcome.json"))
+    named = sorted(
+        (str(item["updated"]), item["name"])
+        for item in items
+        if item["name"].endswith("/outcome.json") and _time(str(item["updated"])).timestamp() >= since
+    )
     found = [client.download(bucket, name, attempting=f"read {name}") for _, name in named[-limit:]]
     return [json.loads(data) for data in found if data is not None]
 

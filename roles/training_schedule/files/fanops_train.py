@@ -12,6 +12,7 @@ unless Compute Engine's service agent started the VM, and powers the VM off at t
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import socket
 import subprocess
@@ -28,10 +29,11 @@ from ansible.module_utils.fanops.training.outcome import failure_message
 from ansible.module_utils.fanops.training.run import RUNS_DIR, TrainingError, TrainingRun
 
 from ml.bucket import Bucket, BucketError
+from ml.core import cron
 from ml.core.releases import ReleaseError, read_manifest, read_pointer
 from ml.data.file_kind import DataError
 from ml.fingerprint import data_identity, fingerprint
-from ml.publish import held_lock, run_outcome
+from ml.publish import held_lock, messages, run_outcome
 from ml.publish.held_lock import LockedError
 
 METADATA = "http://metadata.google.internal/computeMetadata/v1"
@@ -44,6 +46,8 @@ PARTS = {"code": "code", "lock": "libraries", "data": "data", "parameters": "par
 STARTS = ("start", "insert", "resume")
 ATTEMPTS, PAUSE_SECONDS = 10, 3.0
 NOT_OURS = 75
+#: When the schedule started the VM last, and by which schedule.
+LAST_START = "runs/last-start.json"
 
 
 class NotPossibleError(Exception):
@@ -67,6 +71,11 @@ class Parameters:
     home: str
     user: str
     scheduled: bool
+    monthly_ceiling_usd: float = 0.0
+    notify_secret: str = ""
+    notify_on: tuple[str, ...] = ()
+    schedule: str = ""
+    timezone: str = "UTC"
     force: bool = False
 
     def options(self, run_id: str, trigger: str, why: str) -> dict[str, Any]:
@@ -81,9 +90,12 @@ class Parameters:
             f"--seed={self.seed}",
             *limits,
             f"--time-limit={self.timeout_seconds}",
+            f"--monthly-ceiling={self.monthly_ceiling_usd}",
         ]
         argv += [f"--output={RUNS_DIR}/{run_id}", f"--publish=gs://{self.bucket}", *(["--force"] if self.force else [])]
         log = ["-m", "ml.publish.run_log", f"--run={RUNS_DIR}/{run_id}", f"--to=gs://{self.bucket}"]
+        if self.notify_secret:
+            log += [f"--notify-secret={self.notify_secret}", f"--notify-on={','.join(self.notify_on)}"]
         return {
             "run_id": run_id,
             "argv": argv,
@@ -214,7 +226,8 @@ def train(parameters: Parameters, trigger: str) -> int:
         run_id, why = plan(parameters, bucket)
         if not why:
             print("nothing to train: the live release was made from the same code, data and parameters", flush=True)
-            run_outcome.write_idle(bucket, trigger, run_outcome.NOTHING_NEW)
+            run_outcome.write(bucket, run_outcome.idle(trigger, run_outcome.NOTHING_NEW))
+            tell(parameters, bucket, None)
             return 0
         print(f"run {run_id}: {why}", flush=True)
         run = TrainingRun(parameters.options(run_id, trigger, why))
@@ -240,6 +253,51 @@ def follow(run: TrainingRun) -> int:
     return int(found["exit_code"] or 1)
 
 
+def failed(parameters: Parameters, reason: str) -> None:
+    """Write down, and tell, that the schedule's start came to nothing."""
+    outcome = run_outcome.idle("schedule", run_outcome.FAILED, reason)
+    bucket: Bucket | None = None
+    try:
+        bucket = Bucket(parameters.bucket, timeout=10, deadline=20)
+        run_outcome.write(bucket, outcome)
+    except BucketError as error:
+        print(f"warning: the outcome is in this log only: {error}", file=sys.stderr)
+        bucket = None
+    tell(parameters, bucket, messages.of_outcome(outcome))
+
+
+def look_back(parameters: Parameters) -> None:
+    """Tell of runs that were due since the schedule's last start, and did not come. Nothing that goes wrong here matters to the run.
+
+    Only between two starts by the same schedule: before its first one, nothing is known to have been due.
+    """
+    now = time.time()
+    try:
+        bucket = Bucket(parameters.bucket, timeout=10, deadline=20)
+        found = bucket.read_versioned(LAST_START)
+        last = json.loads(found[0]) if found else {}
+        same = (last.get("schedule"), last.get("timezone")) == (parameters.schedule, parameters.timezone)
+        if same and (gaps := not_come(parameters.schedule, parameters.timezone, float(last["at"]), now)):
+            tell(parameters, bucket, messages.missed(gaps))
+        seen = {"schedule": parameters.schedule, "timezone": parameters.timezone, "at": now}
+        bucket.mirror(LAST_START, json.dumps(seen).encode(), "application/json", "schedule")
+    except (BucketError, ValueError, LookupError, TypeError) as error:
+        print(f"warning: runs that did not come are not told: {error}", file=sys.stderr)
+
+
+def not_come(schedule: str, timezone: str, last: float, now: float) -> list[str]:
+    """Return when starts were due between two that came (seconds since 1970), in UTC. Raises ValueError, LookupError."""
+    began, ended = (datetime.datetime.fromtimestamp(at, datetime.timezone.utc) for at in (last, now))
+    # The last moment that was due is the one that this start is for.
+    moments = list(cron.due(schedule, timezone, began, ended))[:-1]
+    return [moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in moments]
+
+
+def tell(parameters: Parameters, bucket: Bucket | None, message: messages.Message | None) -> None:
+    """Send a message to those who want it."""
+    messages.notify(bucket, message, parameters.notify_secret, parameters.notify_on, print)
+
+
 def scheduled() -> int:
     """Do what the schedule wants. The boot unit has armed the watchdog already."""
     parameters = read_parameters()
@@ -255,10 +313,11 @@ def scheduled() -> int:
         return NOT_OURS
     try:
         arm(parameters.lease_seconds, parameters.grace_seconds)
+        look_back(parameters)
         try:
             return train(parameters, "schedule")
-        except (NotPossibleError, TrainingError) as error:
-            run_outcome.write_idle(Bucket(parameters.bucket), "schedule", run_outcome.FAILED, str(error))
+        except (NotPossibleError, TrainingError, BucketError) as error:
+            failed(parameters, str(error))
             raise
     finally:
         subprocess.run(["/bin/systemctl", "poweroff"], check=False)

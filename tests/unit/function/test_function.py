@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,39 @@ def test_health_says_which_release_and_how_certain_that_is(
     empty = start().get("/healthz")
     assert empty.status_code == 503 and empty.headers["Retry-After"] == "5"
     assert empty.get_json()["release"] is None and empty.get_json()["staleness_seconds"] is None
+
+
+def test_a_monitor_is_told_when_scheduled_runs_stop_coming(
+    start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bucket, candidates[0])
+    app = start(MODEL_MAX_AGE_SECONDS="604800")
+    created = datetime.fromisoformat(app.get("/healthz").get_json()["release"]["created"]).timestamp()
+    now = [created + 604_700]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    assert app.get("/healthz?strict=true").status_code == 200
+    assert app.get("/healthz").get_json()["schedule"]["overdue"] is False
+    now[0] = created + 604_900
+    for path, status in (
+        ("/healthz", 200),
+        ("/healthz?strict=false", 200),
+        ("/healthz?strict=true", 503),
+        ("/health?strict=true", 503),
+    ):
+        answer = app.get(path)
+        assert answer.status_code == status and answer.get_json()["schedule"]["overdue"] is True, path
+    # A run that found nothing new brings no release, and is up to date all the same.
+    ended = datetime.fromtimestamp(created + 604_000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    bucket.mirror("runs/up-to-date.json", json.dumps({"ended": ended}).encode(), "application/json", "run")
+    found = app.get("/healthz?strict=true")
+    assert found.status_code == 200
+    assert found.get_json()["schedule"] == {"max_age_seconds": 604_800, "up_to_date_as_of": ended, "overdue": False}
+    now[0] = created + 604_000 + 604_801
+    assert app.get("/healthz?strict=true").status_code == 503
+    assert "strict must be true or false" in problem(app.get("/healthz?strict=maybe"), 400)["detail"]
+    assert (
+        start(MODEL_MAX_AGE_SECONDS="0").get("/healthz?strict=true").get_json()["schedule"] is None
+    )  # without a schedule nothing is due
 
 
 def test_the_manifest_can_be_read(app: FlaskClient, bucket: Bucket) -> None:

@@ -23,8 +23,11 @@ from ml.bucket import Bucket
 from ml.core import releases
 from ml.core.schema import DEFAULT
 from ml.core.serving import model_of
+from ml.core.spending import Rates
 from ml.forest.estimate import Prediction
+from ml.forest.machine_types import price_document
 from ml.progress import Log, Progress, memory_bytes
+from ml.publish.this_machine import Machine
 from ml.report import run_report
 from ml.train import main
 from tests.unit.ml.model_fixtures import BUCKET
@@ -206,6 +209,44 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_model(tmp_path: 
     for name in ("model.onnx", "model.joblib"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not partitions.exists()
+
+
+def test_the_ceiling_ends_a_run_in_order_and_another_month_goes_on(
+    client: Client,
+    storage_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+    partitions = tmp_path / "partitions"
+    begun = 1_795_780_800.0  # 2026-11-27, noon
+
+    def clock() -> float:  # each partition takes an hour
+        return begun + 3600 * len(list(partitions.rglob("*.trees")))
+
+    machine = Machine("ml-training-vm", "e2-small", "us-central1-a", 0.0)
+    monkeypatch.setattr("ml.publish.this_machine.this_machine", lambda: machine)
+    monkeypatch.setattr("ml.publish.month_ceiling.MonthCeiling.__init__.__defaults__", (clock,))
+    rates = Rates.of(price_document())
+    hour = rates.hours["e2-small"] + rates.address_hour
+    arguments = ["--samples", "100000", "--jobs", "1", "--output", str(tmp_path), "--publish", f"gs://{BUCKET}"]
+    assert main([*arguments, f"--monthly-ceiling={hour * 5 / 2}"]) == 3
+    printed = capsys.readouterr()
+    assert (
+        "error: ended in order, 2 of 5 partitions are finished and kept: ml-training-vm (e2-small) would pass"
+        in printed.err
+    )
+    assert printed.err.count("\n") == 1 and f"come to ${hour * 2:.2f} beyond Always Free" in printed.err
+    assert len(list(partitions.rglob("*.trees"))) == 2 and Bucket(BUCKET, client).read_versioned("current.json") is None
+
+    assert main([*arguments, "--monthly-ceiling=0"]) == 3
+    assert "refused before it began" in capsys.readouterr().err
+    begun = 1_796_342_400.0  # in December
+    monkeypatch.setattr("ml.publish.month_ceiling.MonthCeiling.__init__.__defaults__", (lambda: begun,))
+    assert main([*arguments, f"--monthly-ceiling={hour * 5 / 2}"]) == 0
+    assert "resuming: 2 of 5 partitions" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(

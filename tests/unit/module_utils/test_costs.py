@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.fanops.costs import report
+from ansible.module_utils.fanops.costs import ceiling, report
 from ansible.module_utils.fanops.costs.ledger import runs
 from ansible.module_utils.fanops.costs.monthly import Bill, month_hours, monthly
 from ansible.module_utils.fanops.costs.prices import Prices
@@ -241,6 +241,7 @@ def test_a_deleted_vm_keeps_its_history() -> None:
 def test_the_report_adds_up_and_fits_a_terminal() -> None:
     history = runs(OPERATIONS, INSTANCE | {"status": "RUNNING"}, "e2-micro")
     data = report.report(WANTED, OURS, PRICES, Decimal(1), history, NOW)
+    data["ceiling"] = ceiling.facts(ceiling.uses_of(history, WANTED, OURS, NOW), Decimal(5), NOW, PRICES)
     assert data["months"]["estimate"]["list"] == 1.26 and data["months"]["stopped"]["with_free"] == 0.0
     assert data["runs_total"]["hours"] == pytest.approx(1.5 + 60 / 3600 + 2, abs=1e-3)
     lines = report.lines(data)

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from ansible.module_utils.fanops.training import cron
+from ansible.module_utils.fanops.core import cron
 from ansible.module_utils.fanops.training.history import missed
 
 from plugins.filter.history_screen import history_curves, history_lines, schedule_lines

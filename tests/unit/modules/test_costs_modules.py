@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,7 @@ def test_what_the_project_has_is_refused_in_one_line(run: RunModule, google: Ses
 def test_what_is_allowed_passes_with_the_same_findings_as_warnings(run: RunModule, google: Session) -> None:
     populate(google)
     result = guard(run, allow_billable=True)
+    assert result["ceiling"]["ceiling"] == 0 and result["ceiling"]["left"] == 0  # the free VM passes no ceiling
     assert rules(result) == FOUND and not result["changed"] and result["month"] == 25.6
     assert len(result["warnings"]) == len(FOUND) and "$25.60" in result["summary"]
 
@@ -98,13 +101,67 @@ def test_a_denial_is_no_empty_project(run: RunModule, google: Session) -> None:
 def test_the_price_difference_of_a_resize(run: RunModule, google: Session) -> None:
     populate(google)
     wanted = {"machine_type": "e2-small", "resizes": True}
-    machine = guard(run, configuration=wanted, allow_billable=True)["machine"]
+    machine = guard(run, configuration=wanted, allow_billable=True, monthly_ceiling_usd=20)["machine"]
     assert machine["current"] == {"machine_type": "e2-micro", "status": "RUNNING", "zone": "us-central1-a"}
     assert machine["difference_month"] == 6.12
     assert "$0.008376 an hour before, $0.016753 after; $6.11 a month before, $12.23 after (+6.12)" in machine["price"]
-    assert (
-        guard(run, configuration={"machine_type": "c3-x"}, allow_billable=True)["machine"]["difference_month"] is None
+    unlisted = guard(run, configuration={"machine_type": "c3-x"}, allow_billable=True, starts_vm=False)
+    assert unlisted["machine"]["difference_month"] is None and unlisted["ceiling"] is None
+
+
+SMALL = {"machine_type": "e2-small"}
+
+
+def test_the_ceiling_limits_what_is_allowed(run: RunModule, google: Session) -> None:
+    run("gcs_bucket", name="models", location="us-central1")
+    forbidden = guard(run, configuration=SMALL, monthly_ceiling_usd=100)
+    assert forbidden["failed"] and "Always Free" in forbidden["msg"]  # a ceiling allows nothing
+    nothing = guard(run, configuration=SMALL, allow_billable=True)
+    assert nothing["failed"] and "-e monthly_ceiling_usd=1" in nothing["msg"] and "\n" not in nothing["msg"]
+    assert nothing["msg"].startswith("Nothing was started, because vm (e2-small) would pass the month's ceiling")
+    assert "$15.88 is a whole month of it" in nothing["msg"]
+    assert "does not list c3-x" in guard(run, configuration={"machine_type": "c3-x"}, allow_billable=True)["msg"]
+    assert "monthly_ceiling_usd" in guard(run, monthly_ceiling_usd=-1)["msg"]
+    allowed = guard(run, configuration=SMALL, allow_billable=True, monthly_ceiling_usd=1)
+    assert "failed" not in allowed and allowed["ceiling"]["left"] == 1.0
+    assert google.mutations[1:] == []
+
+
+def test_the_months_sum_is_of_googles_operations_and_of_what_only_outcomes_remember(
+    run: RunModule, google: Session
+) -> None:
+    act(
+        google,
+        "POST",
+        f"storage.googleapis.com/storage/v1/b?project={PROJECT}",
+        {"name": "models", "location": "US-CENTRAL1"},
     )
+    act(google, "POST", f"{COMPUTE}/zones/{ZONE}/instances", vm_body("vm", "e2-small", diskSizeGb="30"))
+    google.cloud.store.put(trouble.KIND, trouble.CLOCK, {"seconds": 7200})  # it runs for two hours, by Google's clock
+    before = datetime.now(timezone.utc)
+    now = before + timedelta(seconds=7200)
+    upload = "storage.googleapis.com/upload/storage/v1/b/models/o?uploadType=media&name=runs/{}/outcome.json"
+    told = {"vm": "vm", "zone": ZONE, "machine_type": "e2-small"}
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    old = {
+        **told,
+        "vm": "old",
+        "ended": (first + timedelta(seconds=5400)).isoformat(),
+        "vm_seconds": 5400,
+        "workers": 1,
+    }
+    same = {**told, "ended": (before + timedelta(seconds=3600)).isoformat(), "vm_seconds": 3000}
+    for name, outcome in (("old", old), ("same", same)):
+        act(google, "POST", upload.format(name), outcome)
+    found = costs(run, monthly_ceiling_usd=5)
+    ceiling, hour = found["report"]["ceiling"], Decimal("0.016752855") + Decimal("0.005")
+    # The forgotten run, its worker, and what of this one, which an outcome tells of as well, is of this month.
+    seconds = 2 * 5400 + min(7200, round((now - first).total_seconds()))
+    by_hand = round(hour * seconds / 3600, 2)
+    assert ceiling["spent"] == float(by_hand) and ceiling["left"] == float(5 - by_hand)
+    assert f"{5 - by_hand} left" in " ".join(found["lines"])
+    refused = guard(run, configuration=SMALL, allow_billable=True, monthly_ceiling_usd=0.05)
+    assert refused["failed"] and f"come to ${by_hand} beyond Always Free" in refused["msg"]
 
 
 def test_a_price_file_that_is_not_there_and_memory_that_is_none(run: RunModule) -> None:

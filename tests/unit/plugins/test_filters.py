@@ -10,7 +10,14 @@ from ansible.errors import AnsibleFilterError
 
 from ml.core.schema import DEFAULT
 from plugins.filter.runbook_lines import release_lines, resource_lines, run_title
-from plugins.filter.site_inputs import bucket_grants, command_options, example_context, match_context, worker_names
+from plugins.filter.site_inputs import (
+    bucket_grants,
+    command_options,
+    example_context,
+    match_context,
+    schedule_allows,
+    worker_names,
+)
 
 FIELDS = DEFAULT.document["fields"]
 LIVE = {
@@ -109,3 +116,23 @@ def test_grants_have_full_names_of_custom_roles_and_a_condition_where_objects_ar
         },
         {"role": "roles/viewer", "member": member},
     ]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timezone", "seconds"),
+    [
+        ("", "UTC", 0),
+        ("30 3 * * 1", "UTC", 7 * 86_400),
+        ("30 3 * * 1", "Europe/Paris", 7 * 86_400 + 3600),  # the week in which summer time ends
+        ("0 6 1,15 * *", "UTC", 17 * 86_400),
+        ("0 6 1 1 *", "UTC", 365 * 86_400),
+    ],
+)
+def test_how_old_a_release_may_get(schedule: str, timezone: str, seconds: int) -> None:
+    late_and_running = 15 * 60 + 7200 if schedule else 0
+    assert schedule_allows(schedule, timezone, "7200") == seconds + late_and_running
+
+
+def test_a_schedule_that_is_none_is_said() -> None:
+    with pytest.raises(AnsibleFilterError, match=r"has not five fields.*Set it in inventory"):
+        schedule_allows("weekly", "UTC", 7200)

@@ -34,6 +34,10 @@ def event(by: str, kind: str = "stopped", failed: bool = False) -> dict[str, Any
     return {"event": kind, "at": "2026-11-24T11:55:00Z", "by": by, "failed": failed}
 
 
+def test_the_months_ceiling_is_a_line() -> None:
+    assert "ceiling    2026-11: $4.10 of $5.00" in screen(ceiling={"text": "2026-11: $4.10 of $5.00"})
+
+
 def screen(**facts: Any) -> str:
     return "\n".join(plugin.status_screen(plugin.status_document({"name": "vm", **facts}, NOW)))
 

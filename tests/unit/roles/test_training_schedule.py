@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from ml.publish import run_outcome
+from ml.bucket import BucketError
+from ml.publish import messages, run_outcome
+from ml.publish.this_machine import Machine, up_seconds
 from roles.training_schedule.files import fanops_train
 
 AGENT = "service-1@compute-system.iam.gserviceaccount.com"
@@ -21,18 +23,44 @@ PARAMETERS = {
 }  # fmt: skip
 
 
+class Kept:
+    """A bucket that is a dictionary."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.broken = False
+
+    def mirror(self, path: str, data: bytes, *_: str) -> None:
+        if self.broken:
+            raise BucketError("it cannot be reached")
+        self.objects[path] = data
+
+    def read_versioned(self, path: str) -> tuple[bytes, int] | None:
+        if self.broken:
+            raise BucketError("it cannot be reached")
+        return (self.objects[path], 1) if path in self.objects else None
+
+
 @pytest.fixture
 def vm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A VM whose boot unit has armed the watchdog; ``off`` lists the commands that switch it off, ``idle`` idle outcomes."""
+    """A VM whose boot unit has armed the watchdog; ``off`` lists the commands that switch it off, ``told`` messages."""
     found = SimpleNamespace(
-        starter=AGENT, off=[], idle=[], trained=[], watchdog=tmp_path / "watchdog", failure=None, parameters={}
+        starter=AGENT,
+        off=[],
+        told=[],
+        trained=[],
+        watchdog=tmp_path / "watchdog",
+        failure=None,
+        parameters={},
+        bucket=Kept(),
     )
     monkeypatch.setattr(fanops_train, "WATCHDOG", found.watchdog)
     monkeypatch.setattr(fanops_train, "starter", lambda: found.starter)
     monkeypatch.setattr(fanops_train, "metadata", lambda path: json.dumps(PARAMETERS | found.parameters))
     monkeypatch.setattr("subprocess.run", lambda argv, check: found.off.append(argv[-1]))
-    monkeypatch.setattr(fanops_train, "Bucket", lambda name: name)
-    monkeypatch.setattr(run_outcome, "write_idle", lambda *arguments: found.idle.append(arguments))
+    monkeypatch.setattr(fanops_train, "Bucket", lambda name, **_: found.bucket)
+    monkeypatch.setattr(run_outcome, "this_machine", lambda: Machine("vm", "e2-micro", "us-central1-a", 60.0))
+    monkeypatch.setattr(messages, "notify", lambda bucket, message, *_: found.told.append(message))
 
     def train(parameters: fanops_train.Parameters, trigger: str) -> int:
         found.trained.append(trigger)
@@ -57,7 +85,44 @@ def test_a_failure_goes_off_too_and_is_an_outcome(vm: Any) -> None:
     with pytest.raises(fanops_train.NotPossibleError):
         fanops_train.main(["--scheduled"])
     assert vm.off == ["poweroff"]
-    assert vm.idle == [("b", "schedule", run_outcome.FAILED, "the bucket is gone")]
+    (name,) = (name for name in vm.bucket.objects if name.endswith("/outcome.json"))
+    outcome = json.loads(vm.bucket.objects[name])
+    assert (outcome["result"], outcome["message"]) == (run_outcome.FAILED, "the bucket is gone")
+    assert [(message.event, message.facts) for message in vm.told] == [("failure", outcome)]
+
+
+def test_a_failure_is_told_also_when_the_bucket_is_what_fails(vm: Any) -> None:
+    vm.failure = BucketError("cannot read the bucket")
+    vm.bucket.broken = True
+    with pytest.raises(BucketError):
+        fanops_train.main(["--scheduled"])
+    assert vm.off == ["poweroff"]
+    assert [(message.event, message.facts["message"]) for message in vm.told] == [("failure", "cannot read the bucket")]
+
+
+WEEKLY = {"schedule": "30 3 * * 1", "timezone": "Africa/Casablanca"}
+MONDAY = 1_795_401_000.0  # 2026-11-23, 03:30 in Casablanca (02:30 UTC)
+
+
+@pytest.mark.parametrize(
+    ("weeks", "before", "told"),
+    [
+        (1, WEEKLY, []),
+        (3, WEEKLY, ["2026-11-30T02:30:00Z", "2026-12-07T02:30:00Z"]),
+        (3, {**WEEKLY, "schedule": "0 3 * * 1"}, []),
+        (3, None, []),
+    ],
+)
+def test_the_next_start_tells_of_those_that_did_not_come(
+    vm: Any, monkeypatch: pytest.MonkeyPatch, weeks: int, before: dict[str, str] | None, told: list[str]
+) -> None:
+    vm.parameters.update(WEEKLY)
+    if before:
+        vm.bucket.objects[fanops_train.LAST_START] = json.dumps({**before, "at": MONDAY + 420}).encode()
+    monkeypatch.setattr("time.time", lambda: MONDAY + weeks * 604_800 + 300)
+    assert fanops_train.main(["--scheduled"]) == 0
+    assert [message.facts["due"] for message in vm.told] == ([told] if told else [])
+    assert json.loads(vm.bucket.objects[fanops_train.LAST_START])["at"] == MONDAY + weeks * 604_800 + 300
 
 
 @pytest.mark.parametrize("rearmed", [False, True])
@@ -99,6 +164,12 @@ def test_by_hand_with_other_parameters(vm: Any) -> None:
             "not published: worse",
         ),
         ({"result": "exit-code", "exit_status": "1"}, ["error: no space", "later"], "failed", "no space"),
+        (
+            {"result": "exit-code", "exit_status": "3"},
+            ["error: ended in order, 1 of 5 partitions are finished"],
+            "ceiling",
+            "ended in order, 1 of 5 partitions are finished",
+        ),
         ({"result": "oom-kill", "exit_status": "KILL"}, ["100 trees"], "failed", "oom-kill: 100 trees"),
     ],
 )
@@ -110,10 +181,17 @@ def test_what_became_of_a_run(
     expected: str,
     message: str,
 ) -> None:
-    monkeypatch.setattr("requests.get", lambda *_, **__: SimpleNamespace(ok=True, text="x/machineTypes/e2-micro"))
+    machine = Machine("ml-training-vm", "e2-micro", "us-central1-a", 600.0)
+    monkeypatch.setattr(run_outcome, "this_machine", lambda: machine)
     run = tmp_path / "abc"
     run.mkdir()
-    (run / "run.json").write_text(json.dumps({"started": 1000.0, "trigger": "schedule", "why": "changed: data"}))
+    record = {
+        "started": 1000.0,
+        "trigger": "schedule",
+        "why": "changed: data",
+        "argv": ["-m", "ml.train", "--workers=2"],
+    }
+    (run / "run.json").write_text(json.dumps(record))
     (run / "status.json").write_text(json.dumps({**status, "ended": 1042}))
     (run / "training.log").write_text("\n".join(lines))
     (run / "manifest.json").write_text(json.dumps({"samples": 7, "metrics": {"accuracy": 0.9}, "fingerprint": {}}))
@@ -122,4 +200,14 @@ def test_what_became_of_a_run(
         "abc", expected, message, "schedule", "changed: data", 42,
     )  # fmt: skip
     assert (found["rows"], found["accuracy"]) == (7, 0.9)
-    assert found["list_price_usd"] == pytest.approx(found["vm_seconds"] * 0.00838 / 3600, rel=0.05)
+    assert found["list_price_usd"] == pytest.approx(600 * 0.00838 / 3600, rel=0.05)
+    assert (found["vm"], found["zone"], found["vm_seconds"], found["workers"]) == (
+        "ml-training-vm",
+        "us-central1-a",
+        600,
+        2,
+    )
+
+
+def test_a_machine_is_up_since_its_first_process_began() -> None:
+    assert 0 < up_seconds() < float(Path("/proc/uptime").read_text().split()[0]) + 1

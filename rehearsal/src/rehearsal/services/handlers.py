@@ -28,6 +28,7 @@ import rehearsal.services.iam.roles_api
 import rehearsal.services.logging.api
 import rehearsal.services.resourcemanager.api
 import rehearsal.services.run.api
+import rehearsal.services.secretmanager.api
 import rehearsal.services.serviceusage.api
 import rehearsal.services.small_apis
 import rehearsal.services.storage.buckets

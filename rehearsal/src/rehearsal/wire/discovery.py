@@ -33,6 +33,7 @@ DOCUMENTS = (
     "logging.v2",
     "orgpolicy.v2",
     "oslogin.v1",
+    "secretmanager.v1",
     "oauth2.v2",
 )
 # These services also answer on the host that all of Google's older APIs share.

@@ -24,7 +24,16 @@ READ_ONLY_ENDINGS = (
     ".generateDownloadUrl",
 )
 READ_ONLY_PREFIXES = ("iamcredentials.", "oauth2.")
-SECRET_MEMBERS = {"private_key", "privateKeyData", "assertion", "access_token", "id_token", "accessToken", "token"}
+SECRET_MEMBERS = {
+    "private_key",
+    "privateKeyData",
+    "assertion",
+    "access_token",
+    "id_token",
+    "accessToken",
+    "token",
+    "payload",
+}
 
 
 @dataclass

@@ -153,6 +153,7 @@ def denied(principal: str, permission: str, project: str, resource: str) -> ApiE
     host = f"{service}.googleapis.com"
     if target.startswith("serviceAccounts/"):
         target = f"projects/{project}/{target}"
-    message = f"Permission '{permission}' denied on resource '//{host}/{target}' (or it may not exist)."
+    where = f"for resource '{target}'" if service == "secretmanager" else f"on resource '//{host}/{target}'"
+    message = f"Permission '{permission}' denied {where} (or it may not exist)."
     details = [_info("IAM_PERMISSION_DENIED", host, permission=permission, resource=target)]
     return ApiError(403, "forbidden", message, details=details)

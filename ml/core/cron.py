@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
@@ -50,6 +51,20 @@ def _values(field: str, low: int, high: int) -> set[int]:
             raise ValueError(f'"{field}" is not within {low} to {high}')
         found.update(range(begin, end + 1, int(step or 1)))
     return found
+
+
+#: A year to count in, so that the same schedule always gives the same figures.
+YEAR = (
+    datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+    datetime.datetime(2027, 1, 1, tzinfo=datetime.timezone.utc),
+)
+
+
+def longest_gap(cron: str, timezone: str) -> int:
+    """Return the longest time between two moments that are due, in seconds, over a year and into the next. Raises ValueError."""
+    moments = list(due(cron, timezone, YEAR[0], YEAR[1] + (YEAR[1] - YEAR[0])))
+    gaps = [(after - before).total_seconds() for before, after in pairwise(moments)]
+    return round(max(gaps, default=(YEAR[1] - YEAR[0]).total_seconds()))
 
 
 def due(cron: str, timezone: str, since: datetime.datetime, until: datetime.datetime) -> Iterator[datetime.datetime]:
