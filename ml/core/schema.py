@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as member
-from functools import cached_property
+from functools import cache, cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ def from_manifest(manifest: Mapping[str, Any]) -> Schema:
     """
     document = manifest.get("model_schema")
     if document is None:
-        return DEFAULT
+        return default()
     try:
         schema = {name: document[name] for name in ("title", "fields", "target")}
         return from_documents(schema, {name: document[name] for name in ("sponsors", "categories")}, "the release")
@@ -417,4 +417,18 @@ def _distinct(names: list[str], where: str) -> None:
         known[same] = name
 
 
-DEFAULT = read()
+@cache
+def default() -> Schema:
+    """Return the description beside this module."""
+    return read()
+
+
+DEFAULT: (
+    Schema  # the same, read when it is first asked for: an Ansible module has this code, but not the files beside it
+)
+
+
+def __getattr__(name: str) -> Schema:
+    if name == "DEFAULT":
+        return default()
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -22,6 +22,9 @@ def replay_golden_rows(digest: str, manifest: Mapping[str, Any], model: bytes, a
         found = f"the golden rows cannot be replayed here, {error.name or error} is not installed"
         remedy = 'Run "make controller PYTHON=python3.13", or another Python of 3.11 to 3.13, then again.'
         raise GoogleApiError(attempting, found, remedy) from error
+    if "model_schema" not in manifest:  # what it would be judged by is not part of an Ansible module
+        found = "it carries no description of its fields, since an older version of this project made it"
+        raise GoogleApiError(attempting, found, "Train it again there.")
     try:
         model_of(Release(Pointer(0, digest, "", ""), manifest, {"model.onnx": model}))
     except ReleaseError as error:

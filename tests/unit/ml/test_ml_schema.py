@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 def test_a_file_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
     path = tmp_path / "stadium.json"
     path.write_bytes(b"[" * 100_000)
-    command = [sys.executable, "-m", "ml.check_data", "--sponsors", path]
+    command = [sys.executable, "-m", "ml.check_data", "--sponsors", str(path)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 1 and ran.stderr.startswith(f"error: {path} is not JSON") and ran.stderr.count("\n") == 1
 
@@ -162,6 +162,22 @@ def test_a_release_carries_it_and_one_of_an_older_version_gets_the_default() -> 
         from_manifest({"model_schema": {"fields": []}})
     with pytest.raises(SchemaError, match="train again"):
         from_manifest({"model_schema": 7})
+
+
+def test_a_module_of_ansible_has_the_code_without_the_files_beside_it(tmp_path: Path) -> None:
+    """It replays the golden rows of a release, which carries its description."""
+    for path in (ROOT / "ml/core").glob("*.py"):
+        (tmp_path / "core").mkdir(exist_ok=True)
+        (tmp_path / "core" / path.name).write_bytes(path.read_bytes())
+    code = (
+        "import json, sys; from core.serving import from_manifest; from core.gate import judge; "
+        "print(len(from_manifest(json.load(sys.stdin)).columns))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, input=json.dumps({"model_schema": DEFAULT.document}),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.stdout, ran.stderr) == ("15\n", "")
 
 
 NAMES = st.text(st.sampled_from("abcdefgh"), min_size=1, max_size=4)
