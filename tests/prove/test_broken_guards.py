@@ -50,6 +50,34 @@ GUARDS = [
         for name in RULES
     ),
     Guard(
+        "what would pass the month's ceiling is not started",
+        "ml/core/spending.py",
+        "after.dollars <= ceiling",
+        "True",
+        f"{UNIT}/modules/test_costs_modules.py",
+    ),
+    Guard(
+        "the month's ceiling ends a training in order",
+        "ml/forest/growth.py",
+        "                if ends():\n                    break\n",
+        "",
+        f"{UNIT}/ml/test_ml_train.py",
+    ),
+    Guard(
+        "no message shows an address",
+        "ml/publish/messages.py",
+        'f"it could not be reached ({type(error).__name__})"',
+        'f"it could not be reached ({error})"',
+        f"{UNIT}/ml/test_ml_messages.py",
+    ),
+    Guard(
+        "a secret's value is not shown",
+        "module_utils/fanops/resources/secret.py",
+        '"value": GIVEN if self.options["value"] is not None else None',
+        '"value": self.options["value"]',
+        f"{UNIT}/modules/test_secret_manager_secret.py",
+    ),
+    Guard(
         "the watchdog lets a run within its limit be",
         WATCHDOG,
         "if runs and not overdue:",
