@@ -121,8 +121,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
         self._display.display("Drift: what site.yml would change" if self._compared else title, color="bright blue")
         listed = [row for change in ORDER for row in self._rows.values() if row["change"] == change]
         for row in listed:
-            said = {row["change"], f"{row['change']} {row['resource']}"}
-            detail = ", ".join(name for name in row["actions"] if name not in said)
+            repeats = (f" {row['resource']}", f" {row['change']}")
+            detail = ", ".join(name for name in row["actions"] if not f" {name}".endswith(repeats))
             line = f"  {row['change']:<7} {row['resource']}" + (f": {detail}" if detail else "")
             self._display.display(line, color=COLORS[row["change"]])
         kept = len(self._rows) - len(listed)

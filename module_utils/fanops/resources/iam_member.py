@@ -124,7 +124,9 @@ class IamMember(Resource):
     def title(self) -> str:
         """Role, member and resource."""
         where = f" ({self._condition['title']})" if self._condition else ""
-        return f"{self.options['role']} for {self.options['member']} on {self._document.title}{where}"
+        role = self.options["role"]
+        name = role.rpartition("/")[2] if role.startswith(("projects/", "organizations/")) else role
+        return f"{name} for {self.options['member'].rpartition(':')[2]} on {self._document.title}{where}"
 
     def fetch(self) -> dict[str, Any] | None:
         """The binding, None where the member does not have the role."""

@@ -61,6 +61,11 @@ def test_a_plan_says_that_it_is_one_and_programs_can_read_it(callback: Any, tmp_
     }  # fmt: skip
 
 
+def test_what_an_action_says_of_its_resource_is_not_said_twice(callback: Any) -> None:
+    said = run(callback, plan("create", "grant r for m on bucket b", "recreate", resource="r for m on bucket b"))
+    assert "  create  r for m on bucket b: recreate" in said.splitlines()
+
+
 def test_a_release_is_listed_when_the_training_ended_well_and_not_before(callback: Any) -> None:
     planned = {"action": "training_plan", "needed": True, **plan("create", "train", resource="release")}
     assert "release" not in run(callback, planned)
