@@ -32,6 +32,7 @@ secret: "{{ project_foundation_secret_name }} {{ project_foundation_secret_role 
 service accounts: "{{ project_foundation_service_accounts | map(attribute='name') | join(' ') }}"
 identities: "{{ training_vm_service_account_email }} {{ prediction_function_service_account_email }}"
 roles: "{{ ((project_foundation_roles | map(attribute='name')) + (training_schedule_grants | map(attribute='role'))) | join(' ') }}"
+secret: "{{ project_foundation_secret_name }} {{ project_foundation_secret_role }}"
 confirmation: "{{ teardown_confirmation }}"
 keys: "{{ training_vm_ssh_key_file }} {{ training_vm_known_hosts_dir }}"
 """
