@@ -181,7 +181,7 @@ def batch(folder: Path, ours: Kind, server: Server, candidate: Candidate) -> dic
 
 
 def ratios(samples: dict[str, Any], key: str, figure: str, over: str) -> float:
-    """Return the median over the turns of ours / ``over``."""
+    """Return the median over the turns of the function / ``over``."""
     pairs = zip(samples[key]["ours"], samples[key][over], strict=True)
     return float(statistics.median(ours[figure] / other[figure] for ours, other in pairs))
 

@@ -54,7 +54,7 @@ def application(environ: Environ, start_response: Callable[..., Any]) -> Iterabl
         answer = _refusal(environ, problem)
     except request_body.SenderGoneError:
         answer = _too_slow(environ)
-    except Exception as error:  # a defect of ours; the caller gets a document all the same
+    except Exception as error:  # a bug here; the caller still gets a document
         noted["stack_trace"] = traceback.format_exc()
         detail = f"the function failed with {type(error).__name__}; see its log"
         answer = _refusal(environ, HttpProblem(500, "Internal Server Error", detail))

@@ -115,7 +115,7 @@ def notify_destinations(urls: list[Any], events: list[str]) -> list[dict[str, st
 def schedule_allows(schedule: str, timezone: str, max_run_seconds: int | str) -> int:
     """Return how old, in seconds, a release may get while all scheduled runs come; 0 without a schedule.
 
-    Raises AnsibleFilterError for a schedule that is none.
+    Raises AnsibleFilterError for what is not a schedule.
     """
     if not schedule:
         return 0

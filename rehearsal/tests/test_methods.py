@@ -17,7 +17,7 @@ PROJECT = "https://cloudresourcemanager.googleapis.com/v1/projects/fanops-rehear
 
 @pytest.fixture
 def asked(ask: Any, control_plane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two clean requests, one with a field that Google has not, one that nobody wrote, one for no method at all."""
+    """Two clean requests, one with a field unknown to Google, one that nobody wrote, one for no method at all."""
     monkeypatch.setenv("REHEARSAL_HOME", str(control_plane.settings.home))
     for _ in range(2):
         assert ask("GET", PROJECT).status_code == 200

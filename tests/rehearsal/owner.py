@@ -68,8 +68,8 @@ class Owner:
         """Type the commands with which the preflight of a scheduled site ends."""
         refused = self.cloud.playbook("playbooks/validate_inputs.yml", *schedule)
         assert refused.code == 2 and "lacks compute.instances.start" in refused.output, refused.output[-3000:]
-        line = next(line for line in refused.output.splitlines() if "Mend it: gcloud" in line)
-        granted = self.cloud.run("bash", "-ec", line.partition("Mend it: ")[2], **self.environment)
+        line = next(line for line in refused.output.splitlines() if "Fix it: gcloud" in line)
+        granted = self.cloud.run("bash", "-ec", line.partition("Fix it: ")[2], **self.environment)
         assert granted.code == 0, granted.output
 
     def set_role(self, held: list[str]) -> None:

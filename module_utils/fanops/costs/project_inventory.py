@@ -44,7 +44,7 @@ class Wanted:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> Wanted:
-        """From the option ``configuration``; ValueError for a memory that is none."""
+        """From the option ``configuration``; ValueError for what is not a size of memory."""
         values = {key: value for key, value in options.items() if key not in ("function_memory", "fallback_zones")}
         memory, zones = memory_bytes(options["function_memory"]) // 2**20, tuple(options["fallback_zones"])
         return cls(**values, function_memory_mib=memory, fallback_zones=zones)

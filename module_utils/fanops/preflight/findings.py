@@ -22,7 +22,7 @@ class Finding:
     @property
     def line(self) -> str:
         """The finding in one line."""
-        return f"{self.found}. Mend it: {self.remedy}"
+        return f"{self.found}. Fix it: {self.remedy}"
 
     def as_dict(self) -> dict[str, Any]:
         """For the module's result."""

@@ -214,7 +214,7 @@ class LiveRelease(Resource):
                 self.client.sleep(0.5 * 2**attempt)
 
     def _mirror(self, manifest: dict[str, Any]) -> None:
-        """Copy what people and older clients read; nothing of ours does."""
+        """Copy what people and older clients read; no code here reads it."""
         for name in MIRRORS:
             pointer, _ = read_pointer(self.bucket)
             entry = manifest["files"].get(name)

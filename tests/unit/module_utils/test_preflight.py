@@ -167,7 +167,7 @@ def test_each_policy_of_a_strict_organisation_is_a_finding_with_a_way_through(
         control_plane.store.put("orgpolicies", name, {"values": listed[name]} if name in listed else {"on": True})
     found = look()
     assert set(found) == set(names) and len(names) == 8
-    assert all("Mend it: gcloud " in line or "Mend it: -e " in line for line in found.values())
+    assert all("Fix it: gcloud " in line or "Fix it: -e " in line for line in found.values())
     control_plane.store.put("orgpolicies", "gcp.resourceLocations", {"values": ["in:us-locations"]})
     assert set(look(function_public=False, vm_needed=False)) == {"cloudfunctions.allowedIngressSettings", names[5]}
 
@@ -262,7 +262,7 @@ def test_what_a_schedule_needs_is_one_finding_until_the_owner_has_typed_its_comm
     number = identity.project_number(PROJECT)
     line = look(grants=GRANTS)["grants"]
     assert f"service-{number}@compute-system.iam.gserviceaccount.com lacks compute.instances.start" in line
-    commands = line.split("Mend it: ")[1].split(" && ")
+    commands = line.split("Fix it: ")[1].split(" && ")
     assert [command.split()[1:4] for command in commands] == [
         ["iam", "roles", "create"],
         ["projects", "add-iam-policy-binding", PROJECT],
