@@ -86,6 +86,10 @@ demo: up ## From nothing to a served prediction: rehearsal cloud, site.yml, a cu
 	@$(REHEARSED); ansible-playbook site.yml
 	@$(BIN)/rehearsal ask --data '{"zone": "VIP", "event": "Goal", "match_minute": 78, "score_diff": 1, "temperature": 31, "crowd_density": 0.95}'
 
+.PHONY: demo-own-table
+demo-own-table: setup ## Another table altogether, by data alone: checked, trained, published, served; its files in build/own-table/
+	@$(BIN)/python -m tests.own_table build/own-table
+
 # Root's podman, or docker. BOX_BASE may be another Debian or Ubuntu; the box trusts the authorities that were added to this machine.
 BOX_ENGINE ?= $(or $(shell command -v podman),$(shell command -v docker))
 BOX_BASE ?= docker.io/library/debian:13-slim

@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rehearsed import rehearsed
 from rehearsal.machine.podman import Podman
 from rehearsal.settings import load
-from tests.rehearsal.conftest import Rehearsal
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "configure.json"
@@ -76,24 +76,11 @@ def row(measure: str, places: dict[str, list[int]]) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    cloud = Rehearsal()
-    cloud.purge()
-    cloud.up("--image", "debian-12")
-
-    def play(*arguments: str) -> None:
-        outcome = cloud.playbook(*arguments)
-        print(f"{' '.join(arguments)}: {outcome.seconds:.0f} s", flush=True)
-        if outcome.code != 0:
-            raise SystemExit(outcome.output)
-
-    try:
+    with rehearsed("debian-12") as play:
         play("playbooks/validate_inputs.yml", "playbooks/provision_resources.yml")
         began = time.time()
         play("playbooks/configure_vm.yml")
         places = written(began)
-    finally:
-        cloud.environment = {}
-        cloud.purge()
     for name, (size, files) in sorted(places.items(), key=lambda place: -place[1][0])[:30]:
         print(f"  {size / 1e6:8.1f} MB {files:7,} {name}")
     rows = [row("first configure of a VM", places)]

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.rehearsed import rehearsed
 from rehearsal.cli.ask import local_url
 from rehearsal.machine.podman import Podman
 from rehearsal.settings import load
-from tests.rehearsal.conftest import Rehearsal
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "shape.json"
@@ -71,18 +71,8 @@ def dollars_a_million(shape: str, found: dict[str, float]) -> float:
 
 def main() -> int:
     """Measure, print and write; return the exit code."""
-    cloud = Rehearsal()
-    cloud.purge()
-    cloud.up("--image", "debian-12", "--image", "python313")
     samples: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
-
-    def play(*arguments: str) -> None:
-        outcome = cloud.playbook(*arguments)
-        print(f"{' '.join(arguments)}: {outcome.seconds:.0f} s", flush=True)
-        if outcome.code != 0:
-            raise SystemExit(outcome.output)
-
-    try:
+    with rehearsed("debian-12", "python313") as play:
         play("site.yml")
         url = local_url(load(), "fanops-rehearsal/us-central1/m4-sponsor-ai")
         for turn in range(TURNS):
@@ -92,9 +82,6 @@ def main() -> int:
                 for connections in CONNECTIONS:
                     samples[shape, connections].append(loaded(url, connections, SECONDS))
                     print(f"turn {turn + 1}: {shape}, {connections}: {samples[shape, connections][-1]}", flush=True)
-    finally:
-        cloud.environment = {}
-        cloud.purge()
 
     rows = []
     for connections in CONNECTIONS:

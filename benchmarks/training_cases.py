@@ -22,8 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from ml.core.schema import DEFAULT
 from ml.data import synthetic
 from ml.progress import memory_bytes
+
+ZONES, EVENTS = (field.values for field in DEFAULT.choices)
 
 MILLION = 1_000_000
 SEED = 42
@@ -42,13 +45,13 @@ class Stopwatch:
 
 def in_memory(rows: int) -> tuple[Any, Any]:
     """Return ``rows`` rows as the plain way has them: all at once."""
-    parts = [synthetic.partition(SEED, index, rows // 10) for index in range(10)]
+    parts = [synthetic.partition(DEFAULT, SEED, index, rows // 10) for index in range(10)]
     return np.vstack([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def accuracy(predict: Callable[[Any], Any]) -> float:
     """Return the share of right answers on the held-out rows; ``predict`` returns class indices."""
-    right = [(predict(features) == labels) for features, labels, _ in synthetic.held_out()]
+    right = [(predict(features) == labels) for features, labels, _ in synthetic.held_out(DEFAULT)]
     return float(np.concatenate(right).mean())
 
 
@@ -61,9 +64,7 @@ def generate_plain() -> dict[str, Any]:
     """A row at a time, a dictionary each, then a DataFrame: the same distribution as ours."""
     import pandas as pd
 
-    from ml.core.context import EVENTS, ZONES
-    from ml.core.sponsors import CLASSES
-    from ml.data.rules import ROTATION, RULES
+    from ml.data.rules import ROTATION, RULES, SHARES
 
     tests: dict[str, Callable[[dict[str, Any]], bool]] = {
         "cold": lambda r: r["temperature"] < 14,
@@ -96,17 +97,17 @@ def generate_plain() -> dict[str, Any]:
                 "score_diff": max(-10, min(10, round(draw.gauss(0.1, 1.8)))),
                 "temperature": round(max(-30, min(60, draw.gauss(24, 8))), 1),
                 "crowd_density": round(draw.betavariate(2.2, 1.4), 3),
-                "zone": draw.choices(ZONES, synthetic._ZONE_SHARES)[0],
-                "event": draw.choices(EVENTS, synthetic._EVENT_SHARES)[0],
+                "zone": draw.choices(ZONES, [*SHARES["zone"].values()])[0],
+                "event": draw.choices(EVENTS, [*SHARES["event"].values()])[0],
             }
-            points = dict.fromkeys(CLASSES, 0)
+            points = dict.fromkeys(DEFAULT.classes, 0)
             for sponsor, value, signals in rules:
                 if all(signal(row) for signal in signals):
                     points[sponsor] += value
             if draw.random() < ROTATION:
-                row["sponsor"] = draw.choice(CLASSES)
+                row["sponsor"] = draw.choice(DEFAULT.classes)
             else:
-                row["sponsor"] = draw.choices(CLASSES, [2.0**value for value in points.values()])[0]
+                row["sponsor"] = draw.choices(DEFAULT.classes, [2.0**value for value in points.values()])[0]
             rows.append(row)
         frame = pd.get_dummies(pd.DataFrame(rows), columns=["zone", "event"])
     return {**watch.result, "rows": len(frame)}
@@ -152,7 +153,7 @@ def fit_ours(rows: int = MILLION) -> dict[str, Any]:
     jobs = len(os.sched_getaffinity(0))
     with Stopwatch() as watch:
         trees, _ = grow_forest(Synthetic(rows, SEED), SEED, Threads(jobs), Log(io.StringIO()))
-    forest = assemble(trees)
+    forest = assemble(trees, DEFAULT)
     return {**watch.result, "accuracy": accuracy(lambda x: probabilities(forest, x).argmax(axis=1))}
 
 
@@ -216,7 +217,7 @@ def small_plain() -> dict[str, Any]:
     """10,000 rows, the forest of the script, pickled."""
     from sklearn.ensemble import RandomForestClassifier
 
-    features, labels = synthetic.partition(SEED, 0, 10_000)
+    features, labels = synthetic.partition(DEFAULT, SEED, 0, 10_000)
     with Stopwatch() as watch:
         forest = RandomForestClassifier(n_jobs=-1, random_state=SEED).fit(features, labels)
     return {**watch.result, "bytes": len(pickle.dumps(forest)), "accuracy": accuracy(forest.predict)}

@@ -45,6 +45,10 @@ options:
         type: list
         elements: str
         default: []
+      replace:
+        description: Whether its files take the place of files that an earlier source gave.
+        type: bool
+        default: false
   runtime:
     description: The language runtime, such as V(python313). Required for O(state=present).
     type: str
@@ -149,6 +153,7 @@ OPTIONS = {
             "src": {"type": "path", "required": True},
             "dest": {"type": "str", "default": ""},
             "exclude": {"type": "list", "elements": "str", "default": []},
+            "replace": {"type": "bool", "default": False},
         },
     },
     "runtime": {"type": "str"},

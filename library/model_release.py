@@ -11,23 +11,33 @@ short_description: Choose which model release is live
 description:
   - Swaps the pointer C(current.json) to a release that is in the bucket already, by one compare-and-swap. Nothing is
     trained.
+  - With O(source_bucket), the release is one of another environment. Its golden rows are replayed as the function does it, the gate is
+    asked, then manifest and files are copied, create-only, to the same names, and read back by their digests before the swap.
   - Manifest and files are checked before. A lost answer is told apart from a lost race by the write-id in the pointer.
 author: FanOps (!UNKNOWN)
 extends_documentation_fragment: [attributes.manages, release_bucket, google_api]
 options:
   release:
     description:
-      - A version, the beginning of a manifest's SHA-256 (6 characters or more), or V(previous), the release that was
+      - A version, the beginning of a manifest's SHA-256 (6 characters or more), V(live), or V(previous), the release that was
         live before this one. After a rollback V(previous) is one further back.
+      - With O(source_bucket), what is meant there.
     type: str
     required: true
   action:
     description:
       - V(promote) asks the quality gate (accuracy floor, no regression, schema, memory of the function).
-      - V(rollback) does not, since the live release is what is wrong.
+      - V(rollback) does not, since the live release is what is wrong. It is not for a release of another bucket.
     type: str
     choices: [promote, rollback]
     default: promote
+  source_bucket:
+    description: The bucket of another environment, from which the release is copied.
+    type: str
+  source_environment:
+    description: What that environment is called, for those who read the history later.
+    type: str
+    default: ""
   reason:
     description: Why, for those who read the history later.
     type: str
@@ -58,6 +68,13 @@ EXAMPLES = r"""
   model_release:
     bucket: fanops-m4-models
     release: 3f9a1c22
+
+- name: Take over what is live in staging
+  model_release:
+    bucket: fanops-m4-models
+    release: live
+    source_bucket: fanops-m4-staging-models
+    source_environment: staging
 """
 
 RETURN = r"""
@@ -76,6 +93,8 @@ OPTIONS = {
     **BUCKET_OPTIONS,
     "release": {"type": "str", "required": True},
     "action": {"type": "str", "choices": ["promote", "rollback"], "default": "promote"},
+    "source_bucket": {"type": "str"},
+    "source_environment": {"type": "str", "default": ""},
     "reason": {"type": "str", "default": ""},
     "force": {"type": "bool", "default": False},
     "accuracy_floor": {"type": "float", "default": 0.6},

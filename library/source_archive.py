@@ -46,6 +46,10 @@ options:
         type: list
         elements: str
         default: []
+      replace:
+        description: Whether its files take the place of files that an earlier source gave.
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""
@@ -89,6 +93,7 @@ OPTIONS = {
             "src": {"type": "path", "required": True},
             "dest": {"type": "str", "default": ""},
             "exclude": {"type": "list", "elements": "str", "default": []},
+            "replace": {"type": "bool", "default": False},
         },
     },
 }

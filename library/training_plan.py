@@ -11,8 +11,8 @@ short_description: Decide whether there is anything to train, and name the run
 description:
   - Computes the fingerprint of code, lock, data and parameters, and compares it with the one of the live release.
   - A live release that cannot be read is returned as RV(failure), and does not fail the task. Training then counts as needed.
-  - It fails when the fingerprint cannot be computed, for example because the data file does not exist, and when synthetic rows
-    would replace a release that learned somebody's own data.
+  - It fails when the fingerprint cannot be computed, for example because the data file does not exist, when synthetic rows
+    would replace a release that learned somebody's own data, and when callers could not send what the live release accepts.
 author: FanOps (!UNKNOWN)
 extends_documentation_fragment: [attributes.reads, release_bucket, google_api]
 options:
@@ -39,6 +39,18 @@ options:
     description: Of O(data), use the files of the newest days only. V(0) uses all.
     type: int
     default: 0
+  model_schema:
+    description: A description of the fields that takes the place of C(ml/core/schema.json). A relative path begins at O(source).
+    type: str
+    default: ""
+  sponsor_catalogue:
+    description: A catalogue of the sponsors that takes the place of C(ml/core/sponsors.json). A relative path begins at O(source).
+    type: str
+    default: ""
+  accept_schema_change:
+    description: Let a release take over to which callers may send less than to the live one.
+    type: bool
+    default: false
   accept_source_change:
     description: Let synthetic rows replace a live release that learned O(data).
     type: bool
@@ -113,6 +125,9 @@ OPTIONS = {
     "seed": {"type": "int", "default": 42},
     "data": {"type": "str", "default": ""},
     "data_days": {"type": "int", "default": 0},
+    "model_schema": {"type": "str", "default": ""},
+    "sponsor_catalogue": {"type": "str", "default": ""},
+    "accept_schema_change": {"type": "bool", "default": False},
     "accept_source_change": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
 }

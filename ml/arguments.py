@@ -48,9 +48,16 @@ def format_parser() -> argparse.ArgumentParser:
         "--data",
         metavar="FILES",
         help="train on these instead: a file, a folder, a pattern in quotes, or any of them as gs://bucket/…; CSV in any "
-        "dialect or Parquet, with the columns match_minute, score_diff, temperature, crowd_density, zone, event, sponsor; a "
-        "tenth of the rows is held out. python -m ml.check_data FILES says what is understood",
+        "dialect or Parquet, with the columns of the schema; a tenth of the rows is held out. python -m ml.check_data FILES "
+        "says what is understood",
     )
+    data(
+        "--schema",
+        type=Path,
+        metavar="FILE",
+        help="the description of the fields (default: ml/core/schema.json; docs/operations.md, Your own stadium)",
+    )
+    data("--sponsors", type=Path, metavar="FILE", help="the catalogue of the sponsors (default: ml/core/sponsors.json)")
     data("--data-days", type=int, default=0, metavar="N", help="use the files of the newest N days only (default: all)")
     data(
         "--data-cache",
@@ -93,6 +100,11 @@ def format_parser() -> argparse.ArgumentParser:
         "--accept-source-change",
         action="store_true",
         help="let synthetic rows replace a live release that learned somebody's own data",
+    )
+    add(
+        "--accept-schema-change",
+        action="store_true",
+        help="promote it even if callers may send it less than the live release: a field, a value, a part of a range",
     )
     add("--force", action="store_true", help="promote it even if it is worse than the live release")
     add(

@@ -4,6 +4,7 @@
     python -m ml.check_data matches.csv
     python -m ml.check_data 'exports/*.parquet' --days 30
     python -m ml.check_data gs://my-bucket/matches/
+    python -m ml.check_data --schema stadium.json --sponsors sponsors.json [FILES]
 
 Files of this machine are read whole. Of a bucket the objects are listed, and the first and the newest are looked into:
 whole up to 16 MiB, otherwise their first MiB. Needs the standard library only, and DuckDB for Parquet.
@@ -20,19 +21,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ml.core.schema import Schema, SchemaError, read
+from ml.data import rules
 from ml.data.file_kind import PARQUET, DataError
-from ml.data.file_reader import COLUMNS, DataReader
+from ml.data.file_reader import DataReader
 from ml.data.parts import Part, find_parts
 
 _WHOLE, _BEGINNING = 16 * 2**20, 2**20  # bytes
 
 
-def check_data(data: str, days: int = 0) -> dict[str, Any]:
-    """Return what is understood of ``data``; raise DataError with what is wrong with it."""
+def check_data(schema: Schema, data: str, days: int = 0) -> dict[str, Any]:
+    """Return what is understood of ``data``; raise DataError with what is wrong with it.
+
+    Without data, that synthetic rows can be drawn is what is checked.
+    """
+    if not data:
+        rules.check(schema)
+        return {"files": [], "rows": 0, "used": 0, "skipped": {}, "understood": [], "ranges": {}, "shares": {}}
     parts = find_parts(data, days)
-    reader = DataReader()
+    reader = DataReader(schema.table)
     ranges: dict[str, tuple[float, float]] = {}
-    shares: dict[str, Counter[int]] = {field.name: Counter() for field in COLUMNS if field.kind is str}
+    shares: dict[str, Counter[int]] = {field.name: Counter() for field in schema.table if field.kind is str}
     with tempfile.TemporaryDirectory() as folder:
         looked = _beginnings(data, parts, Path(folder)) if data.startswith("gs://") else _local(parts)
         for batch in reader.read(looked):
@@ -51,7 +60,7 @@ def check_data(data: str, days: int = 0) -> dict[str, Any]:
             field.name: {
                 value: round(shares[field.name][at] / max(1, reader.used), 4) for at, value in enumerate(field.values)
             }
-            for field in COLUMNS
+            for field in schema.table
             if field.name in shares
         },
     }
@@ -75,8 +84,13 @@ def _beginnings(data: str, parts: Sequence[Part], folder: Path) -> Iterator[tupl
         yield part, path
 
 
-def understood(result: dict[str, Any]) -> Iterator[str]:
+def understood(schema: Schema, result: dict[str, Any]) -> Iterator[str]:
     """Yield the lines that tell a person what was understood."""
+    if not result["files"]:
+        for field in schema.table:
+            yield f"{field.name}: {field.allowed}{'' if field.default is None else f', {field.default} if it is missing'}"
+        yield f"encoded in {len(schema.columns)} columns: {', '.join(schema.columns)}"
+        return
     yield f"{len(result['files']):,} files, {sum(file['bytes'] for file in result['files']) / 1e6:,.1f} MB"
     yield from result["understood"][:10]
     skipped = ", ".join(f"{count:,} {reason}" for reason, count in result["skipped"].items())
@@ -91,21 +105,34 @@ def understood(result: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: no row has {', '.join(absent)}"
 
 
+def _file(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Check what the command line names; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ml.check_data", description="Check data files without training.")
-    parser.add_argument("data", help="a file, a folder, a pattern in quotes, or any of them as gs://bucket/…")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        default="",
+        help="a file, a folder, a pattern in quotes, or any of them as gs://bucket/…; without it, the description is checked, "
+        "and that synthetic rows can be drawn by it",
+    )
+    parser.add_argument("--schema", type=_file, help="the description of the fields (default: ml/core/schema.json)")
+    parser.add_argument("--sponsors", type=_file, help="the catalogue of the sponsors (default: ml/core/sponsors.json)")
     parser.add_argument("--days", type=int, default=0, help="use the files of the newest days only (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args(argv)
     try:
-        result = check_data(arguments.data, arguments.days)
-    except DataError as error:
-        for fault in error.faults:
+        schema = read(arguments.schema, arguments.sponsors)
+        result = check_data(schema, arguments.data, arguments.days)
+    except (DataError, SchemaError) as error:
+        for fault in getattr(error, "faults", ()):
             print(fault, file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(result) if arguments.json else "\n".join(understood(result)))
+    print(json.dumps(result) if arguments.json else "\n".join(understood(schema, result)))
     return 0
 
 

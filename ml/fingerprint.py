@@ -4,9 +4,10 @@
     python -m ml.fingerprint --samples 10000 --seed 42
     python -m ml.fingerprint --data gs://my-bucket/matches.parquet
 
-prints one JSON object. The controller compares it with the live release to know whether there is anything to train; the
-training machine records it in the manifest. Both must get the same answer, so this hashes names and contents, never
-times or absolute paths. It needs the standard library only, unless the data are in a bucket.
+prints one JSON object, which also has the description that the training would go by. The controller compares it with the
+live release to know whether there is anything to train; the training machine records it in the manifest. Both must get
+the same answer, so this hashes names and contents, never times or absolute paths. It needs the standard library only,
+unless the data are in a bucket.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from ml.core.schema import read
 from ml.data.file_kind import DataError
 from ml.data.parts import find_parts, identity
 
@@ -44,29 +46,43 @@ def data_identity(data: str, days: int = 0) -> dict[str, str]:
     return identity(data, find_parts(data, days))
 
 
-def fingerprint(samples: int, seed: int, root: Path = ROOT, data: Mapping[str, str] | None = None) -> dict[str, str]:
+def fingerprint(
+    samples: int,
+    seed: int,
+    root: Path = ROOT,
+    data: Mapping[str, str] | None = None,
+    schema: Path | None = None,
+    catalogue: Path | None = None,
+) -> dict[str, str]:
     """Return the fingerprint of a run and of its four parts, as SHA-256 in hex.
 
     ``data`` is the identity of data files; with it, ``samples`` does not count, since all of their rows are used.
+    ``schema`` and ``catalogue`` are the files of a description that is not the one in ``root``.
 
     ``code`` covers the modules that decide the result, without their comments and docstrings (see ``deciding``), ``lock``
     the hashed requirements of the training machine (with a data file, also those that read it), ``data`` where the rows
-    come from and the sponsor catalogue without its campaign messages (they may be edited without a training),
+    come from, the schema, and the sponsor catalogue without its campaign messages (they may be edited without a training),
     ``parameters`` the arguments of the run.
 
-    Raises FileNotFoundError if the lock or the catalogue is missing below ``root``, and ValueError for a seed out of range.
+    Raises FileNotFoundError if a lock is missing below ``root``, SchemaError for a description that cannot be used, and
+    ValueError for a seed out of range.
     """
     if not 0 <= seed <= LARGEST_SEED:
         raise ValueError(f"--seed must be from 0 to {LARGEST_SEED}, got {seed}")
     package = root / "ml"
     sources = deciding(root)
-    catalogue = json.loads((package / "core" / "sponsors.json").read_text(encoding="utf-8"))
-    sponsors = [{k: v for k, v in entry.items() if k != "campaign_message"} for entry in catalogue["sponsors"]]
+    described = read(
+        schema or package / "core" / "schema.json", catalogue or package / "core" / "sponsors.json"
+    ).document
+    sponsors = [{k: v for k, v in entry.items() if k != "campaign_message"} for entry in described["sponsors"]]
     parts = {
         "code": _digest((name, essence(source).encode()) for name, source in sorted(sources.items())),
         "lock": _digest((name, (root / "requirements" / name).read_bytes()) for name in LOCKS[: 2 if data else 1]),
         "data": _digest(
-            [("source", _canonical(dict(data)) if data else b"synthetic"), ("sponsors", _canonical(sponsors))]
+            [
+                ("source", _canonical(dict(data)) if data else b"synthetic"),
+                ("schema", _canonical({**described, "sponsors": sponsors})),
+            ]
         ),
         "parameters": _digest(
             [("parameters", _canonical({"seed": seed} if data else {"samples": samples, "seed": seed}))]
@@ -164,11 +180,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=DEFAULT_SAMPLES, help="rows to train on (default %(default)s)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the run (default %(default)s)")
     parser.add_argument("--data", help="train on these files instead (see ml.train --data)")
+    parser.add_argument("--schema", type=Path, help="the description of the fields (see ml.train --schema)")
+    parser.add_argument("--sponsors", type=Path, help="the catalogue of the sponsors (see ml.train --sponsors)")
     parser.add_argument("--data-days", type=int, default=0, help="use the files of the newest days only (default: all)")
     arguments = parser.parse_args(argv)
     try:
         data = data_identity(arguments.data, arguments.data_days) if arguments.data else None
-        result: Mapping[str, str] = fingerprint(arguments.samples, arguments.seed, data=data)
+        result: Mapping[str, str] = fingerprint(
+            arguments.samples, arguments.seed, data=data, schema=arguments.schema, catalogue=arguments.sponsors
+        )
     except (DataError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -179,7 +199,9 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    print(json.dumps(result))
+    described = read(arguments.schema, arguments.sponsors)
+    description = {"model_schema": described.document, "columns": described.columns}
+    print(json.dumps({**result, "description": description}))
     return 0
 
 

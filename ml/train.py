@@ -27,6 +27,7 @@ from ml.progress import Log, memory_bytes
 if TYPE_CHECKING:
     from ml.bucket import Bucket
     from ml.core.releases import Candidate
+    from ml.core.schema import Schema
     from ml.data.partitions import Share
     from ml.data.sources import Source
     from ml.forest.checkpoints import Checkpoints
@@ -103,23 +104,27 @@ class Run:
             identity = data_identity(arguments.data, parts) if arguments.data else None
         except DataError as error:
             raise TrainingError(f"--data: {error}") from error
-        names = fingerprint(arguments.samples, arguments.seed, data=identity)
+        schema = _read_schema(arguments)
+        names = fingerprint(
+            arguments.samples, arguments.seed, data=identity, schema=arguments.schema, catalogue=arguments.sponsors
+        )
         what = arguments.data or f"{arguments.samples:,} samples"
         log(f"training run: {what}, seed {arguments.seed}, fingerprint {names['fingerprint'][:12]}")
         bucket = _open_bucket(
             arguments.publish, arguments.access_patience, log
         )  # before an hour of training, not after it
+        if bucket is not None:
+            _check_live(bucket, arguments, schema, what)
         ceiling = _open_ceiling(bucket, arguments)
-        if bucket is not None and not arguments.data and not arguments.accept_source_change:
-            _check_source_change(bucket, what)
-        source, counts = _open_source(arguments, parts, identity, log)
+        source, counts = _open_source(arguments, schema, parts, identity, log)
 
-        from ml.core.features import COLUMNS
         from ml.forest.checkpoints import Checkpoints
         from ml.forest.random_forest import assemble
 
         verb = "read" if arguments.data else "generated"
-        log(f"samples {verb} a partition at a time: {source.title}; features encoded ({len(COLUMNS)} dimensions)")
+        log(
+            f"samples {verb} a partition at a time: {source.title}; features encoded ({len(schema.columns)} dimensions)"
+        )
         prediction = _predict(source, arguments, log)
         engine = _open_engine(arguments, prediction)
         checkpoints = Checkpoints(arguments.output / "partitions", names["fingerprint"])
@@ -127,7 +132,7 @@ class Run:
         from ml.core.gate import Limits
         from ml.publish.candidates import comparer, first_look, make_candidate, publish_candidate, save
 
-        forest = assemble(trees)
+        forest = assemble(trees, schema)
         candidate, evaluation = make_candidate(forest, source, log)
         candidate.facts.update(
             fingerprint=names,
@@ -138,7 +143,9 @@ class Run:
             engine=engine.title,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
-        limits = Limits(arguments.accuracy_floor, arguments.function_memory)
+        limits = Limits(
+            arguments.accuracy_floor, arguments.function_memory, accept_schema_change=arguments.accept_schema_change
+        )
         compare = comparer(evaluation, source)
         verdict = first_look(bucket, candidate, limits, compare) if bucket is not None else None
         candidate = self._with_report(candidate, (forest, shares, source, evaluation, verdict, prediction))
@@ -226,6 +233,20 @@ def _open_bucket(url: str | None, patience: float, log: Log) -> Bucket | None:
     return bucket
 
 
+def _read_schema(arguments: argparse.Namespace) -> Schema:
+    """Return the description that is trained by; synthetic rows need one that the rules know."""
+    from ml.core.schema import SchemaError, read
+    from ml.data import rules
+
+    try:
+        schema = read(arguments.schema, arguments.sponsors)
+        if not arguments.data:
+            rules.check(schema)
+    except (SchemaError, DataError) as error:
+        raise TrainingError(str(error)) from error
+    return schema
+
+
 def _open_ceiling(bucket: Bucket | None, arguments: argparse.Namespace) -> MonthCeiling | None:
     """Return the month's ceiling, None where there is none. Refuses a training that it leaves nothing for."""
     if bucket is None or arguments.monthly_ceiling is None:
@@ -256,16 +277,28 @@ def _ends(ceiling: MonthCeiling | None, prediction: Prediction, partitions: int)
     return lambda: ceiling.partition_refusal(prediction.seconds * jobs / partitions, jobs)
 
 
-def _check_source_change(bucket: Bucket, what: str) -> None:
-    """Refuse to replace a release that learned somebody's own data by one that learned synthetic rows."""
+def _check_live(bucket: Bucket, arguments: argparse.Namespace, schema: Schema, what: str) -> None:
+    """Refuse, before anything is trained, what the live release forbids.
+
+    That is to replace a release that learned somebody's own data by one that learned synthetic rows, and to take away what
+    callers may send.
+    """
     from ml.bucket import BucketError
+    from ml.core.gate import narrowed
     from ml.core.releases import ReleaseError, learned_own_data, read_manifest, read_pointer
 
     try:
-        source = str(read_manifest(bucket.read, read_pointer(bucket.read).manifest).get("source", ""))
+        manifest = read_manifest(bucket.read, read_pointer(bucket.read).manifest)
     except (ReleaseError, BucketError):
         return  # there is none, or publishing says what is wrong with it
-    if learned_own_data(source):
+    planned = {"model_schema": schema.document, "columns": schema.columns}
+    if not arguments.accept_schema_change and (less := narrowed(manifest, planned)):
+        raise TrainingError(
+            f"callers could not send what the live release accepts: {'; '.join(less)}; correct the schema, or accept that: "
+            "--accept-schema-change, accept_schema_change=true for a playbook"
+        )
+    source = str(manifest.get("source", ""))
+    if learned_own_data(source) and not arguments.data and not arguments.accept_source_change:
         raise TrainingError(
             f"the live release learned {source}; this run would replace it by one that learned {what}: give --data, or "
             "--accept-source-change"
@@ -273,18 +306,18 @@ def _check_source_change(bucket: Bucket, what: str) -> None:
 
 
 def _open_source(
-    arguments: argparse.Namespace, parts: list[Part], identity: dict[str, str] | None, log: Log
+    arguments: argparse.Namespace, schema: Schema, parts: list[Part], identity: dict[str, str] | None, log: Log
 ) -> tuple[Source, dict[str, Any]]:
     """Return the rows to train on and their numbers; data files are read and checked whole before that."""
     if identity is None:
         from ml.data.sources import Synthetic
 
-        return Synthetic(arguments.samples, arguments.seed), {}
+        return Synthetic(arguments.samples, arguments.seed, schema), {}
     from ml.bucket import BucketError
     from ml.data.training_data import open_data
 
     try:
-        return open_data(arguments.data, parts, identity, arguments.output / "data", arguments.data_cache, log)
+        return open_data(schema, arguments.data, parts, identity, arguments.output / "data", arguments.data_cache, log)
     except (DataError, BucketError) as error:
         raise TrainingError(f"--data: {error}; nothing was trained") from error
     except OSError as error:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ml.core.features import COLUMNS, Features
+from ml.core.features import Features
 from ml.core.gate import Limits, Verdict, judge
 from ml.core.releases import Candidate, Pointer, Release
+from ml.core.schema import DEFAULT
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from ml.data import spool, synthetic
 from ml.data.synthetic import Labels
 from ml.forest import random_forest
@@ -21,7 +21,7 @@ from ml.forest.evaluation import compare, evaluate, golden_rows, unseen
 from ml.forest.onnx_export import to_onnx
 
 SEED = 42  # of every training, as in group_vars
-FAULT = CLASSES.index("CDG")  # seldom right in the heat
+FAULT = DEFAULT.classes.index("CDG")  # seldom right in the heat
 LOSS = 0.05  # of accuracy, on a day that the gate shall refuse
 FREE = Limits(accuracy_floor=0.0)  # the floor is the site's; 30 % noise is below the usual one on honest days, too
 
@@ -40,13 +40,13 @@ def rows_of(case: Case, days: int, seed: int) -> spool.Records:
     parts = []
     for day, rows in enumerate([case.first, *[case.daily] * days]):
         rng = np.random.default_rng((seed, day))
-        contexts = synthetic.draw_contexts(rows, rng)
-        labels = synthetic.draw_labels(synthetic.probabilities(contexts), rng)
-        part = np.zeros(rows, dtype=spool.RECORD)
-        for name in spool.RECORD.names or ():
+        contexts = synthetic.draw_contexts(DEFAULT, rows, rng)
+        labels = synthetic.draw_labels(synthetic.probabilities(DEFAULT, contexts), rng)
+        part: spool.Records = np.zeros(rows, dtype=spool.record_type(DEFAULT))
+        for name in part.dtype.names or ():
             if name != "sponsor":
-                part[name] = getattr(contexts, name)
-        part["sponsor"] = np.where(rng.random(rows) < case.noise, rng.integers(0, len(CLASSES), rows), labels)
+                part[name] = contexts.arrays[name]
+        part["sponsor"] = np.where(rng.random(rows) < case.noise, rng.integers(0, len(DEFAULT.classes), rows), labels)
         parts.append(part)
     return np.concatenate(parts)
 
@@ -60,14 +60,14 @@ class Day:
 
     def judged(self, live: Day) -> Verdict:
         """Return what the gate says to it, with ``live`` live."""
-        model = Model(self.release.files["model.onnx"], CLASSES)
+        model = Model(self.release.files["model.onnx"], DEFAULT, DEFAULT.classes)
         measured = evaluate(model, self.source)
         candidate = Candidate(self.release.files, {**self.release.manifest, "metrics": measured.metrics})
         return judge(candidate, live.release, FREE, lambda release: compare(release, measured, self.source))
 
     def accuracy(self, features: Features, labels: Labels) -> float:
         """Return the accuracy on other rows."""
-        model = Model(self.release.files["model.onnx"], CLASSES)
+        model = Model(self.release.files["model.onnx"], DEFAULT, DEFAULT.classes)
         return float((model.probabilities(features).argmax(axis=1) == labels).mean())
 
 
@@ -76,21 +76,21 @@ def trained(rows: spool.Records, folder: Path, faulty: float = 0.0) -> Day:
 
     The hottest ``faulty`` (0-1) of the rows name one sponsor, wrongly, in training, and the right one where it is measured.
     """
-    source = spool.write(folder, {}, [rows], "a file that grows")
+    source = spool.write(folder, DEFAULT, {}, [rows], "a file that grows")
     trees = []
     for share in source.plan():
         features, labels = source.partition(share)
         if faulty:
-            temperature = features[:, COLUMNS.index("temperature")]
+            temperature = features[:, DEFAULT.columns.index("temperature")]
             wrong = temperature >= np.quantile(temperature, 1 - faulty)
             labels = np.where(wrong, FAULT, labels)
-        for batch in random_forest.grow(share, features, labels, SEED):
+        for batch in random_forest.grow(share, features, labels, len(DEFAULT.classes), SEED):
             trees += batch
-    forest = random_forest.assemble(trees)
+    forest = random_forest.assemble(trees, DEFAULT)
     manifest = {
-        "columns": list(COLUMNS),
-        "classes": list(CLASSES),
-        "golden": golden_rows(forest),
+        "columns": list(DEFAULT.columns),
+        "classes": list(DEFAULT.classes),
+        "golden": golden_rows(forest, DEFAULT),
         "metrics": {"accuracy": 0.0, "rows": 1, "ceiling": None},
         "split": source.split,
         "unseen": unseen(forest),
@@ -113,7 +113,7 @@ def days_of(case: Case, seed: int, first_day: int, days: int = 1) -> list[Judged
     rows = rows_of(case, first_day + days - 1, seed)
     lengths = [case.first + case.daily * day for day in range(first_day - 1, first_day + days)]
     reference = rows_of(Case(10_000, 0, case.noise), 0, seed + 1_000_000)
-    features, labels = spool._decode(reference)
+    features, labels = spool._decode(DEFAULT, reference)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         live = trained(rows[: lengths[0]], Path(folder) / "0")

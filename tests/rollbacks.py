@@ -32,7 +32,14 @@ class Session(requests.Session):
 
 def roll_back(url: str, release: str) -> None:
     """Make a release of the bucket live, with the code of the module ``model_release``."""
-    options = {"bucket": "models", "release": release, "action": "rollback", "reason": "a proof", "force": False}
+    options: dict[str, Any] = {
+        "bucket": "models",
+        "release": release,
+        "action": "rollback",
+        "reason": "a proof",
+        "force": False,
+    }
+    options |= {"source_bucket": None, "source_environment": ""}
     reconcile(LiveRelease(Client(Session(url), "test"), options), "present", check_mode=False)
 
 

@@ -32,7 +32,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
 from benchmarks.serving.contenders import ROOT, SAMPLES, Kind, environment, prepare
+from ml.core.features import context_at
 from ml.core.releases import Candidate
+from ml.core.schema import DEFAULT
 from ml.data import synthetic
 from tests.faulty_storage import storage_server
 from tests.running_function import Server, lay_out, running_function
@@ -163,8 +165,8 @@ def load(servers: dict[str, Server], arguments: argparse.Namespace, samples: dic
 
 def batch(folder: Path, ours: Kind, server: Server, candidate: Candidate) -> dict[str, list[float]]:
     """Return predictions a second for a batch of 10,000 different rows: the model, the function, and over HTTP."""
-    arrays = synthetic.draw_contexts(ROWS, np.random.default_rng(7))
-    body = json.dumps({"instances": [arrays.context(row) for row in range(ROWS)]}).encode()
+    drawn = synthetic.draw_contexts(DEFAULT, ROWS, np.random.default_rng(7))
+    body = json.dumps({"instances": [context_at(DEFAULT, drawn.arrays, row) for row in range(ROWS)]}).encode()
     (folder / "batch.json").write_bytes(body)
     (folder / "model.onnx").write_bytes(candidate.files["model.onnx"])
     (ours.source / "batch.py").write_bytes((HERE / "batch.py").read_bytes())

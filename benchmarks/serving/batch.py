@@ -7,22 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ml.core.context import Context
 from ml.core.features import Features
+from ml.core.schema import DEFAULT, Context
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from sponsor_api.answers import Answers, validate_columns
 
 
 def decoded(rows: list[dict[str, Any]]) -> tuple[list[Context], Features]:
     """Return what the function makes of the rows; all of these are valid as they stand."""
-    found = validate_columns(rows)
+    found = validate_columns(DEFAULT, rows, set())
     assert found
     return found
 
 
 rows = json.loads(Path(sys.argv[2]).read_bytes())["instances"]
-model = Model(Path(sys.argv[1]).read_bytes(), CLASSES)
+model = Model(Path(sys.argv[1]).read_bytes(), DEFAULT, DEFAULT.classes)
 answers = Answers(model)
 contexts, features = decoded(rows)
 measured: dict[str, list[float]] = {"model": [], "function": []}

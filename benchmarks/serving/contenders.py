@@ -13,11 +13,9 @@ from pathlib import Path
 from google.cloud.storage import Client
 
 from ml.bucket import Bucket
-from ml.core.context import EVENTS, ZONES
-from ml.core.features import COLUMNS
 from ml.core.gate import Proof
 from ml.core.releases import Candidate
-from ml.core.sponsors import CLASSES
+from ml.core.schema import DEFAULT
 from ml.data import synthetic
 from ml.data.sources import Synthetic
 from ml.forest.growth import Threads, grow_forest
@@ -27,6 +25,7 @@ from ml.publish.candidates import make_candidate
 from ml.publish.publisher import publish
 
 ROOT = Path(__file__).parents[2]
+ZONES, EVENTS = (field.values for field in DEFAULT.choices)
 SAMPLES, SEED = 10_000, 42  # of the release, and of the plain way's forest: what site.yml trains by default
 
 
@@ -68,7 +67,7 @@ def prepare(folder: Path, client: Client, plain: Kind) -> Candidate:
     source = Synthetic(SAMPLES, SEED)
     jobs = os.cpu_count() or 1
     trees, _ = grow_forest(source, SEED, Threads(jobs), log)
-    candidate, _ = make_candidate(assemble(trees), source, log)
+    candidate, _ = make_candidate(assemble(trees, DEFAULT), source, log)
     candidate.facts["fingerprint"] = {"fingerprint": "benchmark"}
     publish(Bucket("models", client), candidate, prove=lambda files, facts: Proof(0, 0, 0))
     write_csv(folder / "rows.csv")
@@ -80,12 +79,12 @@ def prepare(folder: Path, client: Client, plain: Kind) -> Candidate:
 
 def write_csv(path: Path) -> None:
     """Write the rows that the release was trained on as a table."""
-    features, labels = synthetic.partition(SEED, 0, SAMPLES)
-    zones = [COLUMNS.index(f"zone_{zone}") for zone in ZONES]
-    events = [COLUMNS.index(f"event_{event}") for event in EVENTS[1:]]
+    features, labels = synthetic.partition(DEFAULT, SEED, 0, SAMPLES)
+    zones = [DEFAULT.columns.index(f"zone_{zone}") for zone in ZONES]
+    events = [DEFAULT.columns.index(f"event_{event}") for event in EVENTS[1:]]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["match_minute", "score_diff", "temperature", "crowd_density", "zone", "event", "sponsor"])
         for row, label in zip(features, labels, strict=True):
             event = EVENTS[1 + int(row[events].argmax())] if row[events].any() else EVENTS[0]
-            writer.writerow([*map(float, row[:4]), ZONES[int(row[zones].argmax())], event, CLASSES[label]])
+            writer.writerow([*map(float, row[:4]), ZONES[int(row[zones].argmax())], event, DEFAULT.classes[label]])

@@ -1,64 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The match context: the one schema that the generator, the encoding, the function and the tests share.
-
-Standard library only, so that everything may import it.
-"""
+"""One match context: the checks that turn what somebody sent into a complete, valid context. Standard library only."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
-ZONES: tuple[str, ...] = ("VIP", "North", "South", "East", "West")
-EVENTS: tuple[str, ...] = ("None", "Goal", "Card", "VAR", "Halftime", "Kickoff", "FinalWhistle")
+from .schema import Context, Field, Schema
 
-_SHOWN = 80  # characters of a refused value that a message repeats
-
-
-class Context(TypedDict):
-    """A complete, valid match context."""
-
-    match_minute: int
-    score_diff: int
-    temperature: float
-    crowd_density: float
-    zone: str
-    event: str
-
-
-@dataclass(frozen=True)
-class Field:
-    """One member of the context: what it means and which values it may have."""
-
-    name: str
-    description: str
-    kind: type[int] | type[float] | type[str]
-    default: int | float | str | None  # None: the member is required
-    minimum: float = 0
-    maximum: float = 0
-    values: tuple[str, ...] = ()
-
-    @property
-    def allowed(self) -> str:
-        """The accepted values, in words."""
-        if self.kind is str:
-            return "one of " + ", ".join(self.values)
-        what = "an integer" if self.kind is int else "a number"
-        return f"{what} from {self.minimum:g} to {self.maximum:g}"
-
-
-FIELDS: tuple[Field, ...] = (
-    Field("match_minute", "minute of play, extra time included", int, 0, 0, 120),
-    Field("score_diff", "goals of the home team minus goals of the visitors", int, 0, -10, 10),
-    Field("temperature", "air temperature in degrees Celsius", float, 20.0, -30, 60),
-    Field("crowd_density", "share of the seats that are taken", float, 0.5, 0, 1),
-    Field("zone", "part of the stadium whose screens are meant", str, None, values=ZONES),
-    Field("event", "what has just happened on the pitch", str, "None", values=EVENTS),
-)
-_NAMES = frozenset(field.name for field in FIELDS)
+SHOWN = 80  # characters of a name or a value that a message repeats
 
 
 @dataclass(frozen=True)
@@ -83,45 +36,81 @@ class ContextError(ValueError):
         self.problems = problems
 
 
-def validate(raw: Any, prefix: str = "") -> Context:
+def validate(schema: Schema, raw: Any, prefix: str = "", ignored: set[str] | None = None) -> Context:
     """Return the complete context that ``raw`` describes, with the defaults filled in.
 
     An optional member that is null counts as absent. A number with no fraction is an integer, whether it was written
     as 45 or 45.0: JSON has only one kind of number. ``prefix`` is put before the field names in the problems
-    (``instances[3].``).
+    (``instances[3].``). Members that the schema does not know are added to ``ignored``; where that is None, they are wrong.
 
     Raises ContextError, which lists everything that is wrong and not only the first thing.
     """
     if not isinstance(raw, Mapping):
-        detail = f"{prefix.rstrip('.') or 'the context'} must be an object with the member zone, got {_show(raw)}"
+        needed = ", ".join(field.name for field in schema.required)
+        what = f"an object with the member {needed}" if needed else "an object"
+        detail = f"{prefix.rstrip('.') or 'the context'} must be {what}, got {_show(raw)}"
         raise ContextError([Problem(prefix.rstrip("."), detail, "an object", _show(raw))])
     problems: list[Problem] = []
-    context: dict[str, int | float | str] = {}
-    for field in FIELDS:
+    context: Context = {}
+    known = 0
+    for field in schema.fields:
         value = raw.get(field.name)
         if value is None:
+            known += field.name in raw
             if field.default is None:
-                detail = f"{prefix}{field.name} is required: send {field.allowed}"
-                problems.append(Problem(prefix + field.name, detail, field.allowed, None))
+                problems.append(_missing(schema, field, raw, prefix))
             else:
                 context[field.name] = field.default
             continue
+        known += 1
         accepted = _accept(field, value)
         if accepted is None:
             detail = f"{prefix}{field.name} must be {field.allowed}, got {_show(value)}"
             problems.append(Problem(prefix + field.name, detail, field.allowed, _show(value)))
         else:
             context[field.name] = accepted
-    if unknown := [name for name in raw if name not in _NAMES]:
-        allowed = "only " + ", ".join(field.name for field in FIELDS)
-        for name in unknown[:10]:
-            shown = str(name)[:_SHOWN]
-            sent = _show(raw[name])
-            detail = f"{prefix}{shown} is not a member of a context: send {allowed}; got {sent}"
-            problems.append(Problem(prefix + shown, detail, allowed, sent))
+    if known < len(raw):
+        unknown = [name for name in raw if name not in schema.names]
+        if ignored is None:
+            problems += _unknown(schema, raw, unknown[:10], prefix)
+        else:
+            ignored.update(unknown)
     if problems:
         raise ContextError(problems)
-    return context  # type: ignore[return-value]  # every member was checked above
+    return context
+
+
+def near_misses(schema: Schema, names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return those of ``names`` that look like the name of a field, each with that."""
+    import difflib
+
+    fields = {_key(field.name): field.name for field in schema.fields}
+    found = []
+    for name in names:
+        near = difflib.get_close_matches(_key(name[:SHOWN]), fields, 1, 0.75)
+        found += [(name[:SHOWN], fields[near[0]])] if near else []
+    return found
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "").replace("-", "").replace(" ", "").casefold()
+
+
+def _missing(schema: Schema, field: Field, raw: Mapping[str, Any], prefix: str) -> Problem:
+    unknown = [str(name) for name in raw if name not in schema.names]
+    near = [sent for sent, meant in near_misses(schema, unknown[:20]) if meant == field.name]
+    hint = f"; did you mean it by {near[0]}?" if near else ""
+    detail = f"{prefix}{field.name} is required: send {field.allowed}{hint}"
+    return Problem(prefix + field.name, detail, field.allowed, None)
+
+
+def _unknown(schema: Schema, raw: Mapping[str, Any], names: Iterable[str], prefix: str) -> Iterable[Problem]:
+    allowed = "only " + ", ".join(field.name for field in schema.fields)
+    for name in names:
+        shown = str(name)[:SHOWN]
+        sent = _show(raw[name])
+        detail = f"{prefix}{shown} is not a member of a context: send {allowed}; got {sent}"
+        yield Problem(prefix + shown, detail, allowed, sent)
 
 
 def _accept(field: Field, value: Any) -> int | float | str | None:
@@ -150,7 +139,7 @@ def _show(value: Any) -> str:
         return "an array"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and abs(value) >= 10**_SHOWN:
-        return f"an integer of more than {_SHOWN} digits"
+    if isinstance(value, int) and abs(value) >= 10**SHOWN:
+        return f"an integer of more than {SHOWN} digits"
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return text if len(text) <= SHOWN else text[:SHOWN] + "…"

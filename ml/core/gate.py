@@ -29,6 +29,9 @@ FRAMEWORK_BYTES = (
 class Limits:
     """What the gate demands."""
 
+    # Callers may send less than to the live release. Force does not stand for it: who forces a worse model does not mean this.
+    accept_schema_change: bool = field(default=False, kw_only=True)
+
     accuracy_floor: float = 0.6  # on the held-out rows; twelve sponsors, and always naming the most frequent gives 0.15
     function_memory_bytes: int = 512 * 2**20  # of one instance of the function
 
@@ -98,10 +101,14 @@ Compare = Callable[[Release], Comparison]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why a candidate must not be promoted (nothing: it may), and what else the gate saw."""
+    """Why a candidate must not be promoted (nothing: it may), and what else the gate saw.
+
+    ``breaking`` are the refusals that only ``accept_schema_change`` lifts, and no force.
+    """
 
     refusals: list[str]
     notes: list[str]
+    breaking: list[str] = field(default_factory=list)
 
 
 def judge(candidate: Candidate, live: Release | None, limits: Limits, compare: Compare | None) -> Verdict:
@@ -126,7 +133,9 @@ def judge(candidate: Candidate, live: Release | None, limits: Limits, compare: C
     if live is None:
         return verdict
     name = f"live release {live.version}"
-    verdict.refusals.extend(schema_refusals(facts, live.manifest))
+    if less := narrowed(live.manifest, facts):
+        what = f"callers could not send what {name} accepts: {'; '.join(less)}"
+        (verdict.notes if limits.accept_schema_change else verdict.breaking).append(what)
     if gone := sorted(
         unseen.intersection(live.manifest.get("classes", ())).difference(live.manifest.get("unseen", ()))
     ):
@@ -178,21 +187,33 @@ def _drawn(facts: Mapping[str, Any]) -> bool:
     return facts["metrics"].get("ceiling") is not None
 
 
-def schema_refusals(facts: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]:
-    """Return which parts of the schema of ``live`` (a manifest) differ in ``facts``: callers would meet other answers."""
-    refusals = []
-    for name in ("columns", "classes"):
-        before, after = live.get(name), facts.get(name)
-        if before != after:
-            gone = [item for item in before or [] if item not in (after or [])]
-            new = [item for item in after or [] if item not in (before or [])]
-            what = (
-                f"without {', '.join(gone) or 'none'}, with {', '.join(new) or 'none'}" if gone or new else "reordered"
-            )
-            refusals.append(
-                f"the candidate's {name} are not those of the live release ({what}); deploy the function first"
-            )
-    return refusals
+def narrowed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what callers of a release may send (``before``) and could not send to the next one; both are manifests.
+
+    A release that an older version made tells of its columns only.
+    """
+    old, new = before.get("model_schema"), after.get("model_schema")
+    if old is None or new is None:
+        gone = [name for name in before.get("columns") or [] if name not in (after.get("columns") or [])]
+        return [f"without {', '.join(gone)}"] if gone else []
+    fields = {entry["name"]: entry for entry in new["fields"]}
+    found = []
+    for entry in old["fields"]:
+        name = entry["name"]
+        if (now := fields.pop(name, None)) is None:
+            found.append(f"without {name}")
+        elif now["kind"] != entry["kind"] and (entry["kind"], now["kind"]) != ("integer", "number"):
+            found.append(f"{name} is of kind {now['kind']} instead of {entry['kind']}")
+        elif entry["kind"] == "choice":
+            known = [value["name"] for value in now["values"]]
+            gone = [value["name"] for value in entry["values"] if value["name"] not in known]
+            found += [f"{name} without {', '.join(gone)}"] if gone else []
+        elif now["minimum"] > entry["minimum"] or now["maximum"] < entry["maximum"]:
+            ranges = [f"{one['minimum']:g} to {one['maximum']:g}" for one in (now, entry)]
+            found.append(f"{name} from {ranges[0]} instead of {ranges[1]}")
+        if now is not None and now["required"] and not entry["required"]:
+            found.append(f"{name} is required")
+    return found + [f"{name} is new and required" for name, entry in fields.items() if entry["required"]]
 
 
 def memory_refusals(proof: Proof, limits: Limits) -> list[str]:

@@ -15,14 +15,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from ml.core.context import FIELDS, Field
-from ml.core.sponsors import CLASSES
+from ml.core.schema import Field
 from ml.data.file_kind import DECOMPRESS_FAILURES, PARQUET, DataError, as_text, open_plain
 from ml.data.parts import Part
 from ml.data.values import Values, looks_like_total, match_columns
 
-SPONSOR = Field("sponsor", "the sponsor that was shown", str, None, values=CLASSES)
-COLUMNS = (*FIELDS, SPONSOR)
 Batch = dict[str, list[float]]  # the values of each field, names as places in Field.values
 
 _BATCH_ROWS = 256  # what fits into the CPU's cache
@@ -41,7 +38,7 @@ class DataReader:
     a part about its dialect.
     """
 
-    def __init__(self, fields: Sequence[Field] = COLUMNS) -> None:
+    def __init__(self, fields: Sequence[Field]) -> None:
         self.fields = fields
         self.rows = self.used = 0
         self.skipped: Counter[str] = Counter()

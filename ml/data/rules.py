@@ -3,27 +3,60 @@
 
 A sponsor collects the points of every rule whose signals are all present. A point doubles its odds:
 
-    P(sponsor | context) = (1 - ROTATION) * 2**points / sum of 2**points + ROTATION / 12
+    P(sponsor | context) = (1 - ROTATION) * 2**points / sum of 2**points + ROTATION / sponsors
 
 so a lead of one point is a coin that lands 2 : 1, and a lead of four points is close to certain. One slot in a hundred
-is rotated through all twelve sponsors whatever happens, as contracts ask for. Because the distribution is known, so is
+is rotated through all sponsors whatever happens, as contracts ask for. Because the distribution is known, so is
 the best accuracy that any model can have on it (``ml.data.synthetic.bayes_accuracy``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from ml.core.schema import Schema
+from ml.data.file_kind import DataError
 
-from ml.core.context import EVENTS, ZONES
-from ml.core.features import ContextArrays
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ROTATION = 0.01
 
-Signal = Callable[[ContextArrays], NDArray[np.bool_]]
+#: The fields that the rules read, and how often each value of a choice occurs.
+NUMBERS = ("match_minute", "score_diff", "temperature", "crowd_density")
+SHARES: dict[str, dict[str, float]] = {
+    "zone": {"VIP": 0.16, "North": 0.21, "South": 0.21, "East": 0.21, "West": 0.21},
+    "event": {
+        "None": 0.28, "Goal": 0.15, "Card": 0.13, "VAR": 0.10, "Halftime": 0.12, "Kickoff": 0.11, "FinalWhistle": 0.11,
+    },
+}  # fmt: skip
+
+
+class Drawn:
+    """Many drawn contexts: an array for each field. ``shows`` says where a choice has one of some values."""
+
+    def __init__(self, schema: Schema, arrays: dict[str, NDArray[Any]]) -> None:
+        self._schema = schema
+        self.arrays = arrays
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        return self.arrays[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def shows(self, field: str, *names: str) -> NDArray[np.bool_]:
+        """Say for each row whether ``field`` has one of ``names``; those that the schema does not have never occur."""
+        places = self._schema.places[field]
+        found: NDArray[np.bool_] = self.arrays[field] < 0
+        for name in names:
+            found = found | (self.arrays[field] == places.get(name, -1))
+        return found
+
+
+Signal = Callable[[Drawn], "NDArray[np.bool_]"]
 
 
 class Rule(NamedTuple):
@@ -35,13 +68,11 @@ class Rule(NamedTuple):
 
 
 def _zone(*names: str) -> Signal:
-    wanted = [ZONES.index(name) for name in names]
-    return lambda contexts: np.isin(contexts.zone, wanted)
+    return lambda contexts: contexts.shows("zone", *names)
 
 
 def _event(name: str) -> Signal:
-    wanted = EVENTS.index(name)
-    return lambda contexts: contexts.event == wanted
+    return lambda contexts: contexts.shows("event", name)
 
 
 SIGNALS: dict[str, Signal] = {
@@ -60,8 +91,8 @@ SIGNALS: dict[str, Signal] = {
     "leading": lambda c: c.score_diff > 0,
     "level": lambda c: c.score_diff == 0,
     "trailing": lambda c: c.score_diff < 0,
-    "tight": lambda c: np.abs(c.score_diff) <= 1,
-    "rout": lambda c: np.abs(c.score_diff) >= 3,
+    "tight": lambda c: abs(c.score_diff) <= 1,
+    "rout": lambda c: abs(c.score_diff) >= 3,
     # where the screens are: behind the goals (where people sing), or along the pitch (where families sit)
     "vip": _zone("VIP"),
     "north": _zone("North"),
@@ -143,3 +174,25 @@ RULES: tuple[Rule, ...] = (
     Rule("Royal Air Maroc", 15, "vip cold"),
     Rule("Royal Air Maroc", 17, "finalwhistle leading"),
 )
+
+
+def unknown(schema: Schema) -> list[str]:
+    """Return what of a schema no rule knows: fields, values and sponsors. Without rows of one's own nothing can show them."""
+    found = []
+    for field in schema.fields:
+        if field.name in SHARES and field.kind is str:
+            found += [f"{field.name} {value}" for value in field.values if value not in SHARES[field.name]]
+        elif field.name not in NUMBERS or field.kind is str:
+            found.append(f"the field {field.name}")
+    found += [f"the field {name} is not there" for name in (*NUMBERS, *SHARES) if name not in schema.names]
+    ruled = {rule.sponsor for rule in RULES}
+    return found + [f"{schema.target.name} {name}" for name in schema.classes if name not in ruled]
+
+
+def check(schema: Schema) -> None:
+    """Raise DataError if no synthetic rows can be drawn for a schema."""
+    if missing := unknown(schema):
+        shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        raise DataError(
+            f"no rule draws synthetic rows for {shown}: bring training_data (--data) with rows that show them"
+        )

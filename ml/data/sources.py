@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ml.core.features import Features
+from ml.core.schema import DEFAULT, Schema
 from ml.data import synthetic
 from ml.data.partitions import Share, plan
 from ml.data.synthetic import Labels
@@ -20,7 +21,7 @@ from ml.data.synthetic import Labels
 class Chunk(NamedTuple):
     """Rows to measure a model on. ``ceiling`` is the Bayes accuracy on them, None where it is not known."""
 
-    features: Features  # float32 (n, 15)
+    features: Features  # float32 (n, columns)
     labels: Labels  # class indices (n,)
     ceiling: float | None
 
@@ -31,6 +32,10 @@ class Source(Protocol):
     @property
     def rows(self) -> int:
         """Rows to train on."""
+
+    @property
+    def schema(self) -> Schema:
+        """What the columns of the rows are."""
 
     @property
     def title(self) -> str:
@@ -60,6 +65,7 @@ class Synthetic:
 
     rows: int
     seed: int
+    schema: Schema = DEFAULT
     portable: bool = True
     split: str = "drawn apart from the training rows"
 
@@ -74,9 +80,9 @@ class Synthetic:
 
     def partition(self, share: Share) -> tuple[Features, Labels]:
         """Draw one partition."""
-        return synthetic.partition(self.seed, share.index, share.rows)
+        return synthetic.partition(self.schema, self.seed, share.index, share.rows)
 
     def held_out(self) -> Iterator[Chunk]:
         """Draw the held-out rows."""
-        for features, labels, ceiling in synthetic.held_out():
+        for features, labels, ceiling in synthetic.held_out(self.schema):
             yield Chunk(features, labels, ceiling)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rows of a data file, checked once and kept on disk in 13 bytes each, from which partitions are read.
+"""The rows of a data file, checked once and kept on disk in a few bytes each, from which partitions are read.
+
+A row takes 13 bytes by the default schema.
 
 Rows arrive in the order of the file, which may be sorted or periodic, so a stretch of it is no sample of the whole.
 They are shuffled chunk by chunk as they arrive; then any slice through all chunks is a fair sample, and that is what a
@@ -23,45 +25,53 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.core.features import COLUMNS, NUMBERS, ContextArrays, Features, encode_arrays
+from ml.core.features import Features, encode_arrays
+from ml.core.schema import Field, Schema
 from ml.data.partitions import Share, plan
 from ml.data.sources import Chunk
 from ml.data.synthetic import HELD_OUT_ROWS, HELD_OUT_SEED, Labels, stream
 
-RECORD = np.dtype(
-    [
-        ("match_minute", "u1"),
-        ("score_diff", "i1"),
-        ("temperature", "<f4"),
-        ("crowd_density", "<f4"),
-        ("zone", "u1"),  # position in ml.core.context.ZONES
-        ("event", "u1"),  # position in ml.core.context.EVENTS
-        ("sponsor", "u1"),  # position in ml.core.sponsors.CLASSES
-    ]
-)
 Records = NDArray[np.void]
 
 CHUNK_ROWS = 65_536
 HELD_OUT_SHARE = 10  # one context in ten is kept back
-#: The rule by which rows are held out. Two releases with the same rule never trained on each other's held-out rows.
-SPLIT = f"SHA-256 of {', '.join((*NUMBERS, 'zone', 'event'))}, 1 in {HELD_OUT_SHARE}"
 _SHUFFLE_STREAM = 2
 
 
+def record_type(schema: Schema) -> np.dtype[np.void]:
+    """Return how a row is kept: each field in the fewest bytes that hold it, names and the sponsor as places."""
+    return np.dtype([(field.name, _kept(field)) for field in schema.table])
+
+
+def _kept(field: Field) -> str:
+    if field.kind is float:
+        return "<f4"
+    low, high = (0, len(field.values) - 1) if field.kind is str else (field.minimum, field.maximum)
+    kinds = ("u1", "i1", "<u2", "<i2", "<u4", "<i4")
+    return next(kind for kind in kinds if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+
+
+def split_rule(schema: Schema) -> str:
+    """Return the rule by which rows are held out. Two releases with the same rule never trained on each other's held-out rows."""
+    zero = [f"{f.name} ({f.default} counts as nothing)" for f in schema.choices if f.default not in (None, f.values[0])]
+    names = [field.name for field in (*schema.numbers, *schema.choices)]
+    return f"SHA-256 of {', '.join(names)}, 1 in {HELD_OUT_SHARE}" + (f"; {', '.join(zero)}" if zero else "")
+
+
 @functools.cache
-def _column_keys() -> NDArray[np.uint64]:
+def _column_keys(columns: tuple[str, ...]) -> NDArray[np.uint64]:
     """Return a random number for each column, which depends on the column's name only."""
-    digests = (hashlib.sha256(name.encode()).digest() for name in COLUMNS)
+    digests = (hashlib.sha256(name.encode()).digest() for name in columns)
     return np.array([int.from_bytes(digest[:8], "little") for digest in digests], dtype=np.uint64)
 
 
-def context_hash(features: Features) -> NDArray[np.uint64]:
-    """Return a hash of each row of ``features``, float32 (n, 15): the same for the same context, wherever it stands.
+def context_hash(schema: Schema, features: Features) -> NDArray[np.uint64]:
+    """Return a hash of each row of ``features``, float32 (n, columns): the same for the same context, wherever it stands.
 
-    Zeros do not count and the order of the columns neither, so a zone or an event that is added later changes no hash.
+    Zeros do not count and the order of the columns neither, so a value that a choice gets later changes no hash.
     """
     total = np.zeros(len(features), dtype=np.uint64)
-    for column, key in enumerate(_column_keys()):
+    for column, key in enumerate(_column_keys(schema.columns)):
         values = features[:, column] + np.float32(0)  # -0 becomes 0
         total += np.where(values != 0, _mix(values.view(np.uint32).astype(np.uint64) + key), np.uint64(0))
     return _mix(total)
@@ -74,15 +84,15 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def held_out(features: Features) -> NDArray[np.bool_]:
+def held_out(schema: Schema, features: Features) -> NDArray[np.bool_]:
     """Say for each row whether it is held out: a tenth of all contexts is, by their hash.
 
     The sponsor does not count: a model that learned a context from one row must not be judged on another row of it.
     """
-    return context_hash(features) < np.uint64(2**64 // HELD_OUT_SHARE)
+    return context_hash(schema, features) < np.uint64(2**64 // HELD_OUT_SHARE)
 
 
-def write(folder: Path, identity: dict[str, str], batches: Iterable[Records], name: str) -> Spool:
+def write(folder: Path, schema: Schema, identity: dict[str, str], batches: Iterable[Records], name: str) -> Spool:
     """Write the rows of ``batches`` to ``folder`` and return the spool; it appears whole or not at all.
 
     ``identity`` says what the rows are, so that ``find`` knows them again; ``name`` is what messages call the file.
@@ -94,7 +104,7 @@ def write(folder: Path, identity: dict[str, str], batches: Iterable[Records], na
         for chunk in _chunks(batches):
             rng = np.random.default_rng(stream(HELD_OUT_SEED, _SHUFFLE_STREAM, len(chunks)))
             chunk = chunk[rng.permutation(len(chunk))]
-            held = held_out(_decode(chunk)[0])
+            held = held_out(schema, _decode(schema, chunk)[0])
             data = np.concatenate([chunk[held], chunk[~held]]).tobytes()
             digest.update(data)
             file.write(data)
@@ -103,10 +113,10 @@ def write(folder: Path, identity: dict[str, str], batches: Iterable[Records], na
     temporary = folder / "spool.json.new"
     temporary.write_text(json.dumps(state), encoding="utf-8")
     temporary.replace(folder / "spool.json")
-    return Spool(folder / "rows.bin", tuple(chunks), name)
+    return Spool(folder / "rows.bin", schema, tuple(chunks), name)
 
 
-def find(folder: Path, identity: dict[str, str]) -> Spool | None:
+def find(folder: Path, schema: Schema, identity: dict[str, str]) -> Spool | None:
     """Return the spool that an earlier attempt left in ``folder``, if it is of the same data and undamaged."""
     try:
         state = json.loads((folder / "spool.json").read_text(encoding="utf-8"))
@@ -118,7 +128,8 @@ def find(folder: Path, identity: dict[str, str]) -> Spool | None:
                 digest.update(block)
         if digest.hexdigest() != state["sha256"]:
             return None
-        return Spool(folder / "rows.bin", tuple((length, held) for length, held in state["chunks"]), state["name"])
+        chunks = tuple((length, held) for length, held in state["chunks"])
+        return Spool(folder / "rows.bin", schema, chunks, state["name"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -146,10 +157,15 @@ class Spool:
     """The source of the rows in ``path``; ``chunks`` are their lengths, and how many rows of each are held out."""
 
     path: Path
+    schema: Schema
     chunks: tuple[tuple[int, int], ...]
     name: str = "the data file"
     portable: bool = False
-    split: str = SPLIT
+
+    @property
+    def split(self) -> str:
+        """The rule by which rows are held out."""
+        return split_rule(self.schema)
 
     @property
     def title(self) -> str:
@@ -172,14 +188,14 @@ class Spool:
 
     def partition(self, share: Share) -> tuple[Features, Labels]:
         """Read one partition: a slice of every chunk."""
-        return _decode(self._read(self._slices(share)))
+        return _decode(self.schema, self._read(self._slices(share)))
 
     def held_out(self) -> Iterator[Chunk]:
         """Read the rows that were kept back; if they are more than 200,000, about as many, from all of the file."""
         total = sum(held for _, held in self.chunks)
         for start, (_, held) in zip(self._starts(), self.chunks, strict=True):
             if take := math.ceil(held * min(1, HELD_OUT_ROWS / max(1, total))):
-                yield Chunk(*_decode(self._read([(start, 0, take)])), ceiling=None)
+                yield Chunk(*_decode(self.schema, self._read([(start, 0, take)])), ceiling=None)
 
     def _starts(self) -> list[int]:
         return list(itertools.accumulate((length for length, _ in self.chunks[:-1]), initial=0))
@@ -191,21 +207,15 @@ class Spool:
             yield start, held + usable * share.index // share.of, held + usable * (share.index + 1) // share.of
 
     def _read(self, slices: Iterable[tuple[int, int, int]]) -> Records:
-        parts = []
+        parts, record = [], record_type(self.schema)
         with self.path.open("rb") as file:
             for start, first, last in slices:
-                file.seek((start + first) * RECORD.itemsize)
-                parts.append(np.frombuffer(file.read((last - first) * RECORD.itemsize), dtype=RECORD))
+                file.seek((start + first) * record.itemsize)
+                parts.append(np.frombuffer(file.read((last - first) * record.itemsize), dtype=record))
         return np.concatenate(parts)
 
 
-def _decode(records: Records) -> tuple[Features, Labels]:
-    contexts = ContextArrays(
-        match_minute=records["match_minute"].astype(np.int64),
-        score_diff=records["score_diff"].astype(np.int64),
-        temperature=records["temperature"].astype(np.float64),
-        crowd_density=records["crowd_density"].astype(np.float64),
-        zone=records["zone"].astype(np.int64),
-        event=records["event"].astype(np.int64),
-    )
-    return encode_arrays(contexts), records["sponsor"].astype(np.int64)
+def _decode(schema: Schema, records: Records) -> tuple[Features, Labels]:
+    kinds = {int: np.int64, float: np.float64, str: np.int64}
+    arrays = {field.name: records[field.name].astype(kinds[field.kind]) for field in schema.fields}
+    return encode_arrays(schema, arrays), records[schema.target.name].astype(np.int64)

@@ -10,32 +10,40 @@ from typing import Any
 
 import numpy as np
 
+from ml.core.schema import Schema
 from ml.data import spool
 from ml.data.file_kind import DataError
 from ml.data.file_reader import Batch, DataReader
 from ml.data.partitions import SMALLEST_ROWS
 from ml.data.parts import Part, fetch
-from ml.data.spool import RECORD, Records, Spool
+from ml.data.spool import Records, Spool, record_type
 from ml.progress import Log
 
 
 def open_data(
-    data: str, parts: Sequence[Part], identity: Mapping[str, str], folder: Path, kept: Path, log: Log
+    schema: Schema,
+    data: str,
+    parts: Sequence[Part],
+    identity: Mapping[str, str],
+    folder: Path,
+    kept: Path,
+    log: Log,
 ) -> tuple[Spool, dict[str, Any]]:
     """Return the rows of ``data``, which is made of ``parts``, as a source kept in ``folder``, and their numbers.
 
     Objects of a bucket are fetched into ``kept``. An undamaged spool that an interrupted attempt left is used again.
     Raises DataError for data that cannot be trained on and BucketError for an object that cannot be fetched.
     """
-    if (found := spool.find(folder, dict(identity))) is not None:
+    known = {**identity, "schema": json.dumps(schema.document, sort_keys=True)}
+    if (found := spool.find(folder, schema, known)) is not None:
         log(f"data: {found.title} were read and checked by an earlier attempt")
         return found, json.loads((folder / "counts.json").read_text(encoding="utf-8"))
-    reader = DataReader()
+    reader = DataReader(schema.table)
     name = data.rstrip("/").rsplit("/", 1)[-1] if len(parts) == 1 else f"{len(parts)} files of {data}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spool.json").unlink(missing_ok=True)
     try:
-        result = spool.write(folder, dict(identity), _records(reader, fetch(data, parts, kept, log)), name)
+        result = spool.write(folder, schema, known, _records(schema, reader, fetch(data, parts, kept, log)), name)
     except DataError as error:
         for fault in error.faults:
             log(f"data: {fault}")
@@ -53,14 +61,15 @@ def open_data(
     return result, counts
 
 
-def _records(reader: DataReader, parts: Iterator[tuple[Part, Path]]) -> Iterator[Records]:
+def _records(schema: Schema, reader: DataReader, parts: Iterator[tuple[Part, Path]]) -> Iterator[Records]:
+    record = record_type(schema)
     for batch in reader.read(parts):
-        yield records(batch)
+        yield records(record, batch)
 
 
-def records(batch: Batch) -> Records:
+def records(record: np.dtype[np.void], batch: Batch) -> Records:
     """Return the rows of a batch as the spool keeps them."""
-    result = np.empty(len(next(iter(batch.values()))), dtype=RECORD)
+    result = np.empty(len(next(iter(batch.values()))), dtype=record)
     for name, values in batch.items():
         result[name] = values
     return result

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from ml.core.context import Field
+from ml.core.schema import MINUTE, Field
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _ADDED_TIME = re.compile(r"([0-9]{1,3})(?:\s*\+\s*([0-9]{1,2}))?\s*['’′]?")
@@ -90,7 +90,7 @@ class Values(dict[object, float | None]):
     def _number(self, text: str) -> float:
         field = self.field
         text = text.replace("\N{MINUS SIGN}", "-")
-        if field.kind is int and field.name.endswith("minute") and (added := _ADDED_TIME.fullmatch(text)):
+        if field.unit == MINUTE and (added := _ADDED_TIME.fullmatch(text)):
             return float(int(added[1]) + int(added[2] or 0))
         if _THOUSANDS.fullmatch(text):
             readings = [float(text.replace(",", ""))] + [float(text.replace(",", "."))] * (text.count(",") == 1)

@@ -109,7 +109,9 @@ class Dask:
     def _submit(self, source: Source, share: Share, seed: int) -> Any:
         if source.portable:
             return self._client.submit(grow_task, source, share, seed, pure=False)
-        trees = self._client.submit(grow_rows, *source.partition(share), share, seed, pure=False)
+        trees = self._client.submit(
+            grow_rows, *source.partition(share), share, len(source.schema.classes), seed, pure=False
+        )
         for counted in share.counted:
             trees = self._client.submit(count, trees, *source.partition(counted), pure=False)
         return self._client.submit(pack, trees, pure=False)

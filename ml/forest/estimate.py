@@ -22,8 +22,11 @@ from ml.progress import memory_bytes
 _SAMPLE_ROWS = 4_000
 
 # Measured with ``make bench-training``, which compares predictions with what was then taken; see benchmarks/training.py.
-BYTES_A_ROW = 220  # of a partition: features, labels, weights, and what scikit-learn keeps beside them while it grows
-BYTES_A_NODE = 64 + 8 * 12  # of a tree in memory: the node, and a share for each of 12 classes
+BYTES_A_ROW, BYTES_A_COLUMN = (
+    100,
+    8,
+)  # of a partition: features, labels, weights, and what scikit-learn keeps beside them
+BYTES_A_NODE, BYTES_A_CLASS = 64, 8  # of a tree in memory: the node, and a share for each class
 CONVERT_BYTES, CONVERT_BYTES_A_NODE = 40 * 2**20, 700  # the forest turned into ONNX and loaded by onnxruntime
 REPORT_BYTES, REPORT_BYTES_A_NODE = (
     112 * 2**20,
@@ -78,7 +81,7 @@ def predict(source: Source, seed: int, jobs: int, workers: int = 0) -> Predictio
     started = time.perf_counter()
     features, labels = source.partition(sample)
     made = time.perf_counter()
-    for _ in random_forest.grow(sample, features, labels, seed):
+    for _ in random_forest.grow(sample, features, labels, len(source.schema.classes), seed):
         pass
     grown = time.perf_counter()
     seconds = rows / len(labels) * (made - started)
@@ -87,9 +90,13 @@ def predict(source: Source, seed: int, jobs: int, workers: int = 0) -> Predictio
 
     nodes = sum(share.trees * (2 * random_forest.leaves(share.rows) - 1) for share in shares)
     threads = min(jobs, len(shares)) if len(shares) > 1 else 1
-    growing = 0 if workers else threads * shares[0].rows * BYTES_A_ROW
+    growing = 0 if workers else threads * shares[0].rows * (BYTES_A_ROW + BYTES_A_COLUMN * len(source.schema.columns))
     finishing = max(CONVERT_BYTES + nodes * CONVERT_BYTES_A_NODE, REPORT_BYTES + nodes * REPORT_BYTES_A_NODE)
-    peak = memory_bytes("VmRSS") + nodes * BYTES_A_NODE + max(growing, finishing)
+    peak = (
+        memory_bytes("VmRSS")
+        + nodes * (BYTES_A_NODE + BYTES_A_CLASS * len(source.schema.classes))
+        + max(growing, finishing)
+    )
     return Prediction(
         memory=int(peak * MARGIN),
         seconds=seconds / (workers or jobs) + FINISH_SECONDS,

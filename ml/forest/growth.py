@@ -61,15 +61,15 @@ class Engine(Protocol):
 
 def grow_task(source: Source, share: Share, seed: int) -> bytes:
     """Make the partitions of ``share``, one at a time, and return its trees, packed. Runs wherever an engine wants it to."""
-    trees = grow_rows(*source.partition(share), share, seed)
+    trees = grow_rows(*source.partition(share), share, len(source.schema.classes), seed)
     for counted in share.counted:
         trees = random_forest.count(trees, *source.partition(counted))
     return pack(trees)
 
 
-def grow_rows(features: Features, labels: Labels, share: Share, seed: int) -> Trees:
+def grow_rows(features: Features, labels: Labels, share: Share, classes: int, seed: int) -> Trees:
     """Return the trees that ``share`` grows on these rows."""
-    return [tree for batch in random_forest.grow(share, features, labels, seed) for tree in batch]
+    return [tree for batch in random_forest.grow(share, features, labels, classes, seed) for tree in batch]
 
 
 class Threads:
@@ -87,7 +87,7 @@ class Threads:
         if len(shares) == 1 and not ends():  # all threads on the one partition
             features, labels = source.partition(shares[0])
             trees: Trees = []
-            for batch in random_forest.grow(shares[0], features, labels, seed, self._jobs):
+            for batch in random_forest.grow(shares[0], features, labels, len(source.schema.classes), seed, self._jobs):
                 trees += batch
                 progress.advance(trees=len(batch))
             progress.advance(rows=shares[0].rows)

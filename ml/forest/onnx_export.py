@@ -14,9 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from ml.core.features import COLUMNS
-from ml.core.sponsors import CLASSES
-
 INPUT, LABEL, PROBABILITIES = "features", "label", "probabilities"
 _OPSET, _ML_OPSET, _IR_VERSION = 17, 3, 8  # old enough for every onnxruntime of the last years
 # Field numbers and enumeration values of onnx.proto.
@@ -35,8 +32,8 @@ _TENSOR_FLOAT, _TENSOR_INT64 = 1, 7
 def to_onnx(forest: RandomForestClassifier) -> bytes:
     """Return the serialised model.
 
-    Input ``features``: float32 (n, 15). Outputs ``label``: int64 (n,), the class index; ``probabilities``: float32 (n,
-    12). The same forest always gives the same bytes.
+    Input ``features``: float32 (n, columns). Outputs ``label``: int64 (n,), the class index; ``probabilities``: float32 (n,
+    classes). The same forest always gives the same bytes.
     """
     node = [
         (1, INPUT.encode()), (2, LABEL.encode()), (2, PROBABILITIES.encode()), (4, b"TreeEnsembleClassifier"),
@@ -47,9 +44,9 @@ def to_onnx(forest: RandomForestClassifier) -> bytes:
         [
             (1, _message(node)),
             (2, b"sponsor_forest"),
-            (11, _value(INPUT, _TENSOR_FLOAT, len(COLUMNS))),
+            (11, _value(INPUT, _TENSOR_FLOAT, forest.n_features_in_)),
             (12, _value(LABEL, _TENSOR_INT64)),
-            (12, _value(PROBABILITIES, _TENSOR_FLOAT, len(CLASSES))),
+            (12, _value(PROBABILITIES, _TENSOR_FLOAT, forest.n_classes_)),
         ]
     )
     opsets = [
@@ -147,7 +144,7 @@ def _arrays(forest: RandomForestClassifier) -> dict[str, NDArray[np.generic]]:
             class_weights=chances[nodes, classes].astype(np.float32),
         )
     attributes: dict[str, NDArray[np.generic]] = {name: np.concatenate(parts) for name, parts in columns.items()}
-    attributes["classlabels_int64s"] = np.arange(len(CLASSES), dtype=np.uint32)
+    attributes["classlabels_int64s"] = np.arange(forest.n_classes_, dtype=np.uint32)
     return attributes
 
 

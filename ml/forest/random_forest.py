@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from ml.core.features import COLUMNS, Features
-from ml.core.sponsors import CLASSES
+from ml.core.features import Features
+from ml.core.schema import Schema
 from ml.data.partitions import Share
 from ml.data.synthetic import FOREST_STREAM, Labels, stream
 
-MAX_FEATURES = 6  # of 15: the interactions need several columns at once, the default of 3 finds them late
+SHARE_OF_FEATURES = 0.4  # 6 of 15: the interactions need several columns at once, scikit-learn's 3 find them late
 MIN_SAMPLES_LEAF = 3
 SMALLEST_TREE, LARGEST_TREE = 64, 768  # leaves; more adds size but no accuracy
 ROWS_PER_LEAF = 32
@@ -32,18 +32,24 @@ def leaves(rows: int) -> int:
     return min(LARGEST_TREE, max(SMALLEST_TREE, rows // ROWS_PER_LEAF))
 
 
+def features_of(columns: int) -> int:
+    """Return how many columns a split may choose from."""
+    return max(1, round(SHARE_OF_FEATURES * columns))
+
+
 def grow(
-    share: Share, features: Features, labels: Labels, seed: int, jobs: int = 1
+    share: Share, features: Features, labels: Labels, classes: int, seed: int, jobs: int = 1
 ) -> Iterator[list[DecisionTreeClassifier]]:
     """Grow the trees of ``share`` on its rows, and yield them a few at a time so that a caller can report progress.
 
-    ``features`` is float32 (rows, 15), ``labels`` holds class indices (rows,). Trees of different partitions differ
-    because their rows do, and each sees all rows of its partition; a single partition is bagged as usual.
+    ``features`` is float32 (rows, columns), ``labels`` holds class indices (rows,), of which there are ``classes``.
+    Trees of different partitions differ because their rows do, and each sees all rows of its partition; a single
+    partition is bagged as usual.
     """
-    features, labels, weights = _with_all_classes(features, labels)
+    features, labels, weights = _with_all_classes(features, labels, classes)
     forest = RandomForestClassifier(
         n_estimators=0,
-        max_features=MAX_FEATURES,
+        max_features=features_of(features.shape[1]),
         min_samples_leaf=MIN_SAMPLES_LEAF,
         max_leaf_nodes=leaves(share.rows),
         bootstrap=share.of == 1,
@@ -58,9 +64,11 @@ def grow(
         yield [_canonical(tree) for tree in forest.estimators_[grown:]]
 
 
-def _with_all_classes(features: Features, labels: Labels) -> tuple[Features, Labels, NDArray[np.float64] | None]:
+def _with_all_classes(
+    features: Features, labels: Labels, classes: int
+) -> tuple[Features, Labels, NDArray[np.float64] | None]:
     """Append a row of weight 0 for every class that is missing, so that every tree knows all classes."""
-    missing = np.setdiff1d(np.arange(len(CLASSES)), labels)
+    missing = np.setdiff1d(np.arange(classes), labels)
     if not missing.size:
         return features, labels, None
     weights = np.ones(len(labels) + missing.size)
@@ -79,7 +87,7 @@ def count(trees: list[DecisionTreeClassifier], features: Features, labels: Label
         tree = estimator.tree_
         state = tree.__getstate__()
         nodes, values = state["nodes"], state["values"]
-        shape = (tree.node_count, len(CLASSES))
+        shape = (tree.node_count, values.shape[2])
         leaves_of_rows = tree.apply(features)
         added = np.bincount(leaves_of_rows * shape[1] + labels, minlength=shape[0] * shape[1]).reshape(shape)
         for node in range(tree.node_count - 1, -1, -1):  # a child comes after its parent
@@ -96,23 +104,26 @@ def count(trees: list[DecisionTreeClassifier], features: Features, labels: Label
     return trees
 
 
-def assemble(trees: Sequence[DecisionTreeClassifier]) -> RandomForestClassifier:
+def assemble(trees: Sequence[DecisionTreeClassifier], schema: Schema) -> RandomForestClassifier:
     """Return one forest of ``trees``, whose ``predict`` answers with sponsor names.
 
     It is set to one job: with several, scikit-learn adds up the trees in the order in which threads finish, and the
     last bit of a probability would depend on the weather.
     """
     forest = RandomForestClassifier(
-        n_estimators=len(trees), max_features=MAX_FEATURES, min_samples_leaf=MIN_SAMPLES_LEAF, n_jobs=1
+        n_estimators=len(trees),
+        max_features=features_of(len(schema.columns)),
+        min_samples_leaf=MIN_SAMPLES_LEAF,
+        n_jobs=1,
     )
     forest.estimators_ = list(trees)
     forest.estimator_ = DecisionTreeClassifier()
-    forest.classes_ = np.array(CLASSES)
-    forest.n_classes_ = len(CLASSES)
+    forest.classes_ = np.array(schema.classes)
+    forest.n_classes_ = len(schema.classes)
     forest.n_outputs_ = 1
-    forest.n_features_in_ = len(COLUMNS)
+    forest.n_features_in_ = len(schema.columns)
     # with the names set, scikit-learn refuses a DataFrame whose columns are in another order
-    forest.feature_names_in_ = np.array(COLUMNS, dtype=object)
+    forest.feature_names_in_ = np.array(schema.columns, dtype=object)
     return forest
 
 
@@ -132,8 +143,9 @@ def _canonical(tree: DecisionTreeClassifier) -> DecisionTreeClassifier:
 
 
 def probabilities(forest: RandomForestClassifier, features: Features) -> NDArray[np.float64]:
-    """Return P(class | features), shape (n, 12): the mean of the trees, added up in their order."""
-    total = np.zeros((len(features), len(CLASSES)))
+    """Return P(class | features), shape (n, classes): the mean of the trees, added up in their order."""
+    classes = len(forest.classes_)
+    total = np.zeros((len(features), classes))
     for tree in forest.estimators_:
-        total += tree.tree_.predict(features)[:, : len(CLASSES)]
+        total += tree.tree_.predict(features)[:, :classes]
     return total / len(forest.estimators_)

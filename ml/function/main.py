@@ -25,7 +25,7 @@ import functions_framework
 import orjson
 from werkzeug.wrappers import Response
 
-from ml.core.context import FIELDS
+from ml.core.schema import DEFAULT
 from sponsor_api import request_body, state
 from sponsor_api.responses import HTML, METHODS, Answer, Environ, HttpProblem, cors, json_bytes, log_request, reply
 
@@ -103,15 +103,22 @@ def _too_slow(environ: Environ) -> Answer:
 
 
 def _predict(environ: Environ, noted: dict[str, Any]) -> Answer:
-    detailed = request_body.flag(environ, "probabilities")
+    wishes = request_body.wishes(environ)
     document = request_body.body(environ)
-    batch = type(document) is dict and "instances" in document
-    contexts, features = request_body.instances(document) if batch else request_body.context(document)
-    release, answers = state.live()
-    rows = answers.rows(contexts, features, detailed=detailed)
+    try:
+        release, answers = state.live()
+    except HttpProblem:
+        request_body.read(DEFAULT, document, strict=wishes.strict)  # what is wrong with the request is said first
+        raise
+    # One release for all of a request: its schema judges it, its model answers it.
+    asked = request_body.read(answers.schema, document, strict=wishes.strict)
+    rows = answers.rows(asked.contexts, asked.features, detailed=wishes.probabilities)
     named = {"version": release.version, "manifest": release.digest}
     noted["release"], noted["rows"] = named, len(rows)
-    body = {"predictions": rows, "release": named} if batch else {**rows[0], "release": named}
+    body: dict[str, Any] = {"predictions": rows} if "instances" in document else rows[0]
+    if asked.ignored:
+        body |= request_body.ignored_members(answers.schema, asked.ignored)
+    body["release"] = named
     return _named(reply(orjson.dumps(body)), release.version, release.digest)
 
 
@@ -126,7 +133,7 @@ def _home(environ: Environ) -> Answer:
             "usage": 'POST a match context to this URL, or {"instances": [context, …]}; openapi.json describes it',
             "context": {
                 field.name: {"allowed": field.allowed, "required": field.default is None, "meaning": field.description}
-                for field in FIELDS
+                for field in state.schema().fields
             },
         }
         answer = reply(json_bytes({**state.health(), **about}))
@@ -141,7 +148,7 @@ def _page() -> bytes:
 
 def _healthz(environ: Environ) -> Answer:
     """The state, and whether scheduled runs come; asked strictly it answers 503 when they do not, as a dead man's switch does."""
-    strict = request_body.flag(environ, "strict")
+    strict = request_body.flags(environ, ("strict",)).get("strict", False)
     found = state.health()
     found["schedule"] = state.schedule(found["release"])
     if found["release"]:
@@ -157,10 +164,16 @@ def _model(environ: Environ) -> Answer:
     return _named(reply(json_bytes(document)), release.version, release.digest)
 
 
+def _schema(environ: Environ) -> Answer:
+    release, answers = state.live()
+    named = {"version": release.version, "manifest": release.digest}
+    return _named(reply(json_bytes({**answers.schema.document, "release": named})), release.version, release.digest)
+
+
 def _openapi(environ: Environ) -> Answer:
     from sponsor_api.openapi import describe
 
-    return reply(json_bytes(describe(request_body.MAX_ROWS, request_body.MAX_BODY_BYTES)))
+    return reply(json_bytes(describe(state.schema(), request_body.MAX_ROWS, request_body.MAX_BODY_BYTES)))
 
 
 def _named(answer: Answer, version: int, digest: str) -> Answer:
@@ -171,5 +184,6 @@ def _named(answer: Answer, version: int, digest: str) -> Answer:
 
 # Google's front end keeps /healthz on run.app addresses to itself; /health is the same.
 _PAGES: dict[str, Callable[[Environ], Answer]] = {
-    "/": _home, "/healthz": _healthz, "/health": _healthz, "/model": _model, "/openapi.json": _openapi,
+    "/": _home, "/healthz": _healthz, "/health": _healthz, "/model": _model, "/schema": _schema,
+    "/openapi.json": _openapi,
 }  # fmt: skip

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import joblib
 
 from ml.arguments import TrainingError
-from ml.core.features import COLUMNS
 from ml.core.gate import Compare, Comparison, Limits, Verdict, judge
 from ml.core.releases import SCHEMA, Candidate, Release, ReleaseError, canonical_json, load_release, sha256
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from ml.data.sources import Source
 from ml.forest.evaluation import Evaluation, compare, evaluate, golden_rows, unseen
 from ml.forest.memory_budget import return_freed_memory
@@ -32,15 +30,16 @@ def make_candidate(forest: RandomForestClassifier, source: Source, log: Log) -> 
 
     Returns the candidate with its model files and what is known of it so far.
     """
+    schema = source.schema
     return_freed_memory()  # the partitions'
     files = {
         "model.joblib": _dump(forest),
-        "model_columns.joblib": _dump(list(COLUMNS)),
+        "model_columns.joblib": _dump(list(schema.columns)),
         "model.onnx": to_onnx(forest),
     }
     return_freed_memory()  # the conversion's: its lists are several times the model
-    golden = golden_rows(forest)
-    model = Model(files["model.onnx"], CLASSES)
+    golden = golden_rows(forest, schema)
+    model = Model(files["model.onnx"], schema, schema.classes)
     try:
         model.prove(golden)
     except ReleaseError as error:
@@ -61,8 +60,9 @@ def make_candidate(forest: RandomForestClassifier, source: Source, log: Log) -> 
     if missing := unseen(forest):
         log(f"no row to train on shows {', '.join(missing)}: the model never answers so")
     facts = {
-        "columns": list(COLUMNS),
-        "classes": list(CLASSES),
+        "columns": list(schema.columns),
+        "classes": list(schema.classes),
+        "model_schema": schema.document,
         "metrics": metrics,
         "split": source.split,
         "unseen": missing,

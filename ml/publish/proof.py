@@ -41,7 +41,7 @@ def prove(files: Mapping[str, bytes], facts: Mapping[str, Any]) -> Proof:
     with tempfile.TemporaryDirectory(prefix="proof-") as folder:
         for name in wanted:
             (Path(folder) / name).write_bytes(files[name])
-        named = {name: facts.get(name) for name in ("columns", "classes", "golden")}
+        named = {name: facts.get(name) for name in ("columns", "classes", "golden", "model_schema")}
         named["files"] = {name: sha256(files[name]) for name in wanted}
         (Path(folder) / _FACTS).write_text(json.dumps(named), encoding="utf-8")
         _child("joblib", folder)
@@ -81,11 +81,12 @@ def prove_onnx(folder: Path, facts: Mapping[str, Any]) -> Proof:
     """Replay the golden rows on onnxruntime, then a batch of the largest size, and return the memory that took."""
     import numpy as np
 
+    from ml.core.schema import from_manifest
     from ml.core.serving import Model
 
     data = read_verified(folder, "model.onnx", facts)
     base = memory_bytes("VmRSS")
-    model = Model(data, facts["classes"])
+    model = Model(data, from_manifest(facts), facts["classes"])
     model.prove(facts["golden"])
     loaded = memory_bytes("VmRSS")
     model.probabilities(np.zeros((BATCH_ROWS, len(facts["columns"])), dtype=np.float32))
@@ -101,6 +102,7 @@ def prove_joblib(folder: Path, facts: Mapping[str, Any]) -> None:
 
     from ml.core.context import validate
     from ml.core.features import encode
+    from ml.core.schema import from_manifest
     from ml.forest.random_forest import probabilities
 
     columns = joblib.load(io.BytesIO(read_verified(folder, "model_columns.joblib", facts)))
@@ -108,7 +110,8 @@ def prove_joblib(folder: Path, facts: Mapping[str, Any]) -> None:
         raise ReleaseError(f"model_columns.joblib holds {list(columns)}, the manifest says {facts['columns']}")
     forest = joblib.load(io.BytesIO(read_verified(folder, "model.joblib", facts)))
     golden = facts["golden"]
-    found = probabilities(forest, encode([validate(row["context"]) for row in golden]))
+    schema = from_manifest(facts)
+    found = probabilities(forest, encode(schema, [validate(schema, row["context"]) for row in golden]))
     worst = float(np.abs(found - np.array([row["probabilities"] for row in golden])).max())
     if worst > TOLERANCE:
         raise ReleaseError(

@@ -112,6 +112,10 @@ def publish(
             return Outcome(False, live.version, live.digest)
         verdict = judge(candidate, live, limits, compare)
         refusals = verdict.refusals
+        if verdict.breaking:
+            raise RefusedError(
+                f"{'; '.join(verdict.breaking)}; or accept that: --accept-schema-change, accept_schema_change=true for a playbook"
+            )
         _refuse(refusals, force)
         if not digest:
             entries = _upload(bucket, candidate, write_id, report)

@@ -94,8 +94,9 @@ def _quality(metrics: Mapping[str, Any], verdict: Verdict | None) -> str:
         text += "The best possible is not known for real data. "
     if verdict is None:
         return text.strip()
-    said = "; ".join(verdict.refusals or verdict.notes or ["there is no live release to compare with"])
-    return f"{text}The quality gate {'refuses' if verdict.refusals else 'has no objection'}: {said}."
+    refusals = verdict.breaking + verdict.refusals
+    said = "; ".join(refusals or verdict.notes or ["there is no live release to compare with"])
+    return f"{text}The quality gate {'refuses' if refusals else 'has no objection'}: {said}."
 
 
 def _run(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ def run_title(log: dict[str, Any]) -> str:
 #: What modules and Ansible say of a failure whose reason stands elsewhere in the result.
 WITHOUT_REASON = (
     "non-zero return code",
+    "the command exited with a non-zero return code",  # ansible-core 2.21
     "module failure",
     "one or more items failed",
     "all items completed",

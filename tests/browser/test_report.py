@@ -10,8 +10,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from ml.core.features import COLUMNS
-from ml.core.sponsors import CLASSES
+from ml.core.schema import DEFAULT
 from ml.train import main
 
 ARTIFACTS = Path(__file__).parents[2] / "build"
@@ -40,14 +39,14 @@ def test_the_pictures_show_what_was_measured(browser: webdriver.Chrome, tmp_path
     assert browser.execute_script(OUTSIDE) == []
 
     confusion = texts(browser, "confusion matrix")
-    assert set(CLASSES) <= set(confusion)
+    assert set(DEFAULT.classes) <= set(confusion)
     filled = browser.find_elements(By.CSS_SELECTOR, "svg[aria-label='confusion matrix'] rect")
-    assert len(filled) == sum(text.isdigit() for text in confusion) > len(CLASSES)
+    assert len(filled) == sum(text.isdigit() for text in confusion) > len(DEFAULT.classes)
 
-    assert set(COLUMNS) <= set(texts(browser, "feature importance"))
+    assert set(DEFAULT.columns) <= set(texts(browser, "feature importance"))
     bars = browser.find_elements(By.CSS_SELECTOR, "svg[aria-label='feature importance'] rect")
     widths = [bar.rect["width"] for bar in bars]
-    assert len(bars) == len(COLUMNS) and widths == sorted(widths)
+    assert len(bars) == len(DEFAULT.columns) and widths == sorted(widths)
 
     assert {"model", "0.0", "1.0", "confidence"} <= set(texts(browser, "calibration"))
     assert {"1", "100", "trees", "accuracy", "best possible"} <= set(texts(browser, "learning curve"))

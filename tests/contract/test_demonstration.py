@@ -90,7 +90,7 @@ class Tour:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.answers = json.loads(json.dumps(ANSWERS))
-        self.inventory = [str(REPOSITORY / "inventory/localhost.yml")]
+        self.inventory = [str(REPOSITORY / "inventory/environments/production/localhost.yml")]
 
     def list_the_vm(self, **variables: Any) -> None:
         """Have it in the inventory, with these variables."""
@@ -158,7 +158,7 @@ def test_every_language_says_the_same_and_nothing_is_empty() -> None:
 def test_the_texts_name_variables_and_playbooks_that_exist() -> None:
     variables = {
         name
-        for path in (REPOSITORY / "inventory/group_vars/all").glob("*.yml")
+        for path in (REPOSITORY / "inventory").glob("**/group_vars/all/*.yml")
         for name in yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     }
     for key, text in flat(TEXTS).items():

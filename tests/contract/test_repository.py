@@ -116,7 +116,7 @@ def test_every_playbook_make_target_and_variable_in_the_documents_exists() -> No
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     variables = {
         name
-        for path in (REPOSITORY / "inventory/group_vars/all").glob("*.yml")
+        for path in (REPOSITORY / "inventory").glob("**/group_vars/all/*.yml")
         for name in yaml.safe_load(path.read_text()) or {}
     }
     documents = ("operations", "architecture", "presentation")
@@ -135,7 +135,9 @@ def test_every_make_target_and_role_is_documented() -> None:
     assert set(ROLES) <= set(re.findall(r"^\| `([a-z_]+)` \|", read("docs/architecture.md"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "inventory/group_vars").rglob("*.yml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "inventory").glob("**/group_vars/**/*.yml")), ids=lambda p: p.stem
+)
 def test_every_variable_of_a_person_is_explained_where_it_is_set(path: Path) -> None:
     # What follows hands them on to roles, whose argument_specs explain theirs.
     own = re.split(r"^# --- (?:role|module)", path.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]

@@ -26,7 +26,7 @@ def play(
     answer = json.dumps({"changed": False, **PLAN, **(plan or {})})
     (folder / "library/training_plan.py").write_text(PLAN_MODULE.format(answer))
     (folder / "library/site_lock.py").write_text(PLAN_MODULE.format('{"changed": false, "token": null}'))
-    inventory = [str(REPOSITORY / "inventory/localhost.yml"), *map(str, folder.glob("vm.json"))]
+    inventory = [str(REPOSITORY / "inventory/environments/production/localhost.yml"), *map(str, folder.glob("vm.json"))]
     command = [str(Path(sys.executable).with_name("ansible-playbook")), *(f"--inventory={path}" for path in inventory)]
     modules = f"{folder}/library:{REPOSITORY}/library"
     settings = {"ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg"), "ANSIBLE_LIBRARY": modules}

@@ -206,7 +206,7 @@ GUARDS = [
     Guard(
         "a row that is held out is never trained on",
         "ml/data/spool.py",
-        "return context_hash(features) < np.uint64(2**64 // HELD_OUT_SHARE)",
+        "return context_hash(schema, features) < np.uint64(2**64 // HELD_OUT_SHARE)",
         "return np.arange(len(features)) < len(features) // HELD_OUT_SHARE",
         f"{UNIT}/ml/test_ml_data.py",
     ),

@@ -15,9 +15,9 @@ import schemathesis
 from sklearn.ensemble import RandomForestClassifier
 
 from ml.bucket import Bucket
-from ml.core.features import encode_arrays
+from ml.core.features import context_at, encode_arrays
+from ml.core.schema import DEFAULT
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from ml.data import synthetic
 from ml.forest.random_forest import probabilities
 from tests.faulty_storage import Front, faulty_storage
@@ -56,7 +56,9 @@ def test_promotions_and_faults_under_load_fail_no_request(
 ) -> None:
     candidates = [as_candidate(forest, "a"), as_candidate(grown(5_000, seed=2), "b")]
     rows = [row["context"] for row in candidates[0].facts["golden"]]
-    candidates = [with_answers(one, Model(one.files["model.onnx"], CLASSES), rows) for one in candidates]
+    candidates = [
+        with_answers(one, Model(one.files["model.onnx"], DEFAULT, DEFAULT.classes), rows) for one in candidates
+    ]
     found = [load(front, candidates, tmp_path / str(c), c) for c in (8, 32)]
     record(
         "Promotions and faults under load",
@@ -76,12 +78,12 @@ def test_promotions_and_faults_under_load_fail_no_request(
 
 def test_forest_onnx_and_http_agree(function: Server, forest: RandomForestClassifier) -> None:
     rows = 10_000
-    arrays = synthetic.draw_contexts(rows, np.random.default_rng(99))
-    features = encode_arrays(arrays)
+    arrays = synthetic.draw_contexts(DEFAULT, rows, np.random.default_rng(99)).arrays
+    features = encode_arrays(DEFAULT, arrays)
     truth = probabilities(forest, features)
-    model = Model(as_candidate(forest, "x").files["model.onnx"], CLASSES)
+    model = Model(as_candidate(forest, "x").files["model.onnx"], DEFAULT, DEFAULT.classes)
     onnx = model.probabilities(features)
-    body = json.dumps({"instances": [arrays.context(row) for row in range(rows)]})
+    body = json.dumps({"instances": [context_at(DEFAULT, arrays, row) for row in range(rows)]})
     connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=60)
     connection.request("POST", "/?probabilities=true", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
@@ -91,7 +93,7 @@ def test_forest_onnx_and_http_agree(function: Server, forest: RandomForestClassi
     winners = truth.argmax(axis=1)
     flips = {
         "onnx": int((onnx.argmax(axis=1) != winners).sum()),
-        "http": sum(name != CLASSES[winner] for name, winner in zip(named, winners, strict=True)),
+        "http": sum(name != DEFAULT.classes[winner] for name, winner in zip(named, winners, strict=True)),
     }
     record(
         "Forest, ONNX and HTTP agree",

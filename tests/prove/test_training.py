@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from ml.core.schema import DEFAULT
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from ml.data import synthetic
 from tests.prove.figures import record, table
 from tests.rehearsal.conftest import REPOSITORY, Controller, Rehearsal, vm_states
@@ -87,8 +87,8 @@ def test_a_million_rows_fit_into_one_gibibyte(cloud: Rehearsal, tmp_path: Path) 
     assert "Training run" in fetched.read_text(encoding="utf-8")
     assert (tmp_path / "report.html").stat().st_size > 20_000
     # The forest's settings were chosen on the held-out rows; rows that nobody has seen say whether that flatters it.
-    features, labels = synthetic.partition(UNSEEN, 0, 200_000)
-    model = Model((tmp_path / "model.onnx").read_bytes(), CLASSES)
+    features, labels = synthetic.partition(DEFAULT, UNSEEN, 0, 200_000)
+    model = Model((tmp_path / "model.onnx").read_bytes(), DEFAULT, DEFAULT.classes)
     unseen = float((model.probabilities(features).argmax(axis=1) == labels).mean())
     assert abs(unseen - manifest["metrics"]["accuracy"]) < 0.003
     add("one guest", "1 x 1 GiB", manifest, f"no OOM kill; {unseen:.2%} on 200,000 rows of another seed")
@@ -122,8 +122,10 @@ def test_a_killed_worker_costs_time_and_the_model_is_that_of_one_machine(cloud: 
         str(tmp_path / "one"),
     ]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
-    models = [Model((folder / "model.onnx").read_bytes(), CLASSES) for folder in (tmp_path, tmp_path / "one")]
-    for features, _, _ in synthetic.held_out():
+    models = [
+        Model((folder / "model.onnx").read_bytes(), DEFAULT, DEFAULT.classes) for folder in (tmp_path, tmp_path / "one")
+    ]
+    for features, _, _ in synthetic.held_out(DEFAULT):
         cluster, single = (model.probabilities(features).tobytes() for model in models)
         assert cluster == single
     add(

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from ml.core.sponsors import CATALOGUE
+from ml.core.schema import DEFAULT
 from tests.rehearsal.conftest import REPOSITORY, Rehearsal, recap, vm_states
 
 pytestmark = pytest.mark.timeout(900)
 VM = ["ml-training-vm", "--zone=us-central1-a"]
-NAMES = set(CATALOGUE)
+NAMES = set(DEFAULT.catalogue)
 
 
 def ask(cloud: Rehearsal, url: str, question: dict[str, Any], *options: str) -> tuple[int, dict[str, Any]]:

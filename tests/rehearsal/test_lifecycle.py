@@ -93,7 +93,7 @@ compute_v1.FirewallsClient().insert(project="fanops-rehearsal", firewall_resourc
     assert cloud.requests(mark, "--mutating") == []
     for _ in range(2):
         outcome = cloud.playbook("playbooks/teardown.yml", "-e", "confirm=fanops-rehearsal")
-        assert outcome.code == 0 and "Nothing that this project made is left" in outcome.output, outcome.output[-3000:]
+        assert outcome.code == 0 and "Nothing that production made is left" in outcome.output, outcome.output[-3000:]
     touched = [request["path"] for request in cloud.requests(mark, "--mutating") if "foreign" in request["path"]]
     assert touched == []
     state = cloud.status()

@@ -201,5 +201,5 @@ def test_a_year_needs_nobody_but_the_schedule(owner: Owner) -> None:
     assert gone.code == 0 and "resourcePolicies" not in owner.call("GET", VM), gone.output[-3000:]
     assert cloud.playbook("site.yml", *SCHEDULE, "-e", "training_samples=11000").code == 0
     removed = cloud.playbook("playbooks/teardown.yml", "-e", f"confirm={PROJECT}")
-    assert removed.code == 0 and "Nothing that this project made is left" in removed.output, removed.output[-4000:]
+    assert removed.code == 0 and "Nothing that production made is left" in removed.output, removed.output[-4000:]
     assert owner.call("GET", f"{COMPUTE}/regions/us-central1/resourcePolicies").get("items", []) == []

@@ -25,18 +25,16 @@ def write(path: Path, rows: int, *damage: str) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    from ml.core.context import EVENTS, ZONES
-    from ml.core.sponsors import CLASSES
+    from ml.core.schema import DEFAULT
     from ml.data import synthetic
 
     rng = np.random.default_rng(11)
-    contexts = synthetic.draw_contexts(rows, rng)
-    labels = synthetic.draw_labels(synthetic.probabilities(contexts), rng)
-    names = ("match_minute", "score_diff", "temperature", "crowd_density")
+    contexts = synthetic.draw_contexts(DEFAULT, rows, rng)
+    labels = synthetic.draw_labels(synthetic.probabilities(DEFAULT, contexts), rng)
     table = pa.table(
-        {name: getattr(contexts, name) for name in names}
-        | {"zone": np.array(ZONES)[contexts.zone], "event": np.array(EVENTS)[contexts.event]}
-        | {"sponsor": np.array(CLASSES)[labels]}
+        {field.name: contexts.arrays[field.name] for field in DEFAULT.numbers}
+        | {field.name: np.array(field.values)[contexts.arrays[field.name]] for field in DEFAULT.choices}
+        | {"sponsor": np.array(DEFAULT.classes)[labels]}
     )
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(table, path)

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qs
 
 import orjson
 
-from ml.core.context import Context, ContextError, Problem, validate
+from ml.core.context import SHOWN, ContextError, Problem, near_misses, validate
 from ml.core.features import Features, encode
+from ml.core.schema import DEFAULT, Context, Schema
 from sponsor_api.answers import validate_columns
-from sponsor_api.responses import Environ, HttpProblem, environment_seconds
+from sponsor_api.responses import Environ, HttpProblem, environment_seconds, json_bytes
 
 MAX_BODY_BYTES = 4 * 2**20
 MAX_ROWS = 10_000
-MAX_PROBLEMS = 20  # listed in one answer; a batch may have thousands
+MAX_PROBLEMS = MAX_IGNORED = 20  # listed in one answer; a batch may have thousands
 REQUEST_SECONDS = environment_seconds("REQUEST_SECONDS", 10)  # that a sender may be silent; 0 for ever
 _PATIENCE = struct.pack("@ll", int(REQUEST_SECONDS), int(REQUEST_SECONDS % 1 * 1e6))  # a struct timeval
 
@@ -29,18 +30,38 @@ class SenderGoneError(Exception):
     """The rest of a request does not come."""
 
 
-def flag(environ: Environ, name: str) -> bool:
-    """Return whether the query says ``name=true``; it is the only parameter there is."""
-    query = environ.get("QUERY_STRING", "")
-    if not query:
-        return False
-    parameters = parse_qs(query, keep_blank_values=True)
-    if unknown := [other[:80] for other in parameters if other != name][:10]:
-        _problem(400, "Bad Request", f"the only query parameter is {name}, got {', '.join(unknown)}")
-    wanted: str = parameters.get(name, ["false"])[-1]
-    if wanted not in ("true", "false"):
-        _problem(400, "Bad Request", f"the query parameter {name} must be true or false, got {wanted[:80]}")
-    return wanted == "true"
+class Wishes(NamedTuple):
+    """What the query asks for: the probabilities of all sponsors, and to refuse members that the schema does not know."""
+
+    probabilities: bool = False
+    strict: bool = False
+
+
+class Asked(NamedTuple):
+    """The validated contexts of a request, their features, and what was ignored."""
+
+    contexts: list[Context]
+    features: Features
+    ignored: Collection[str]
+
+
+_NO_WISHES = Wishes()
+
+
+def wishes(environ: Environ) -> Wishes:
+    """Return what the query of a prediction asks for."""
+    return Wishes(**flags(environ, Wishes._fields)) if environ.get("QUERY_STRING") else _NO_WISHES
+
+
+def flags(environ: Environ, known: Collection[str]) -> dict[str, bool]:
+    """Return the parameters of a query, each true or false, of which only these are ``known``."""
+    parameters = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+    if unknown := [name[:80] for name in parameters if name not in known][:10]:
+        _problem(400, "Bad Request", f"the query parameters are {', '.join(known)}, got {', '.join(unknown)}")
+    for name, values in parameters.items():
+        if values[-1] not in ("true", "false"):
+            _problem(400, "Bad Request", f"the query parameter {name} must be true or false, got {values[-1][:80]}")
+    return {name: values[-1] == "true" for name, values in parameters.items()}
 
 
 def body(environ: Environ) -> Any:
@@ -60,7 +81,8 @@ def body(environ: Environ) -> Any:
         return orjson.loads(data)
     except ValueError as error:  # not JSON, not UTF-8, or nested too deeply
         what = f"the body is not JSON: {str(error)[:200]}" if data.strip() else "the body is empty"
-        _problem(400, "Bad Request", f'{what}; send a match context such as {{"zone": "VIP", "event": "Goal"}}')
+        example = json_bytes(DEFAULT.short_example).decode().strip()
+        _problem(400, "Bad Request", f"{what}; send a match context such as {example}")
 
 
 def discard(environ: Environ) -> None:
@@ -91,40 +113,56 @@ def _read(environ: Environ, size: int) -> bytes:
     return data
 
 
-def context(document: Any) -> tuple[list[Context], Features]:
-    """Return the one validated context, and its features."""
+def read(schema: Schema, document: Any, *, strict: bool) -> Asked:
+    """Return the one context of a document, or those of its batch, judged by ``schema``; refuse it with what is wrong."""
+    ignored: set[str] | None = None if strict else set()
+    if type(document) is dict and "instances" in document:
+        contexts, features = _instances(schema, document, ignored)
+        return Asked(contexts, features, ignored or ())
     try:
-        contexts = [validate(document)]
+        contexts = [validate(schema, document, "", ignored)]
     except ContextError as error:
         _invalid(error.problems)
-    return contexts, encode(contexts)
+    return Asked(contexts, encode(schema, contexts), ignored or ())
 
 
-def instances(document: Mapping[str, Any]) -> tuple[list[Context], Features]:
+def ignored_members(schema: Schema, names: Collection[str]) -> dict[str, Any]:
+    """Return what an answer says about members that were ignored: their names, and hints for those that look like a field."""
+    shown = sorted(names)[:MAX_IGNORED]
+    told: dict[str, Any] = {"ignored": [name[:SHOWN] for name in shown]}
+    if hints := [f"{sent} is not a member: did you mean {meant}?" for sent, meant in near_misses(schema, shown)]:
+        told["hints"] = hints
+    return told
+
+
+def _instances(schema: Schema, document: Mapping[str, Any], ignored: set[str] | None) -> tuple[list[Context], Features]:
     """Return the validated contexts of a batch and their features, or refuse it with what is wrong in any row."""
     instances = document["instances"]
-    if len(document) > 1:
-        others = ", ".join(name[:80] for name in list(document)[:10] if name != "instances")
-        _problem(400, "Bad Request", f"a batch has the member instances and no other, got also {others}")
+    others = [name for name in document if name != "instances"]
+    if refused := others if ignored is None else [name for name in others if name in schema.names]:
+        named = ", ".join(name[:80] for name in refused[:10])
+        _problem(400, "Bad Request", f"a batch has the member instances and no other, got also {named}")
     if not isinstance(instances, list) or not instances:
         _problem(400, "Bad Request", f"instances must be an array of 1 to {MAX_ROWS} match contexts")
     if len(instances) > MAX_ROWS:
         allowed, sent = f"at most {MAX_ROWS} match contexts", str(len(instances))
         _invalid([Problem("instances", f"instances may have {allowed} a request, got {sent}", allowed, sent)])
-    found = validate_columns(instances)
+    if ignored is not None:
+        ignored.update(others)
+    found = validate_columns(schema, instances, ignored)
     if found is not None:
         return found
     contexts, problems = [], []
     for row, instance in enumerate(instances):
         try:
-            contexts.append(validate(instance, f"instances[{row}]."))
+            contexts.append(validate(schema, instance, f"instances[{row}].", ignored))
         except ContextError as error:
             problems += error.problems
             if len(problems) >= MAX_PROBLEMS:
                 break
     if problems:
         _invalid(problems[:MAX_PROBLEMS])
-    return contexts, encode(contexts)
+    return contexts, encode(schema, contexts)
 
 
 def _invalid(problems: list[Problem]) -> NoReturn:

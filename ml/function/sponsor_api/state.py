@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from ml.core.releases import Release, ReleaseError
+from ml.core.schema import DEFAULT, Schema
 from ml.core.serving import Model
 from sponsor_api.answers import Answers
 from sponsor_api.bucket_reader import BucketReader
@@ -54,6 +55,14 @@ def live() -> tuple[Release, Answers]:
     if known is None or known[0] is not model:
         known = _answers = (model, Answers(model))
     return release, known[1]
+
+
+def schema() -> Schema:
+    """Return the schema of the release that serves, or the default while there is none."""
+    try:
+        return LIVE.get()[1].schema
+    except ReleaseError:
+        return DEFAULT
 
 
 def health() -> dict[str, Any]:

@@ -7,6 +7,7 @@ A rule looks at what is wanted and at what the project has, and yields a finding
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.fanops.costs.findings import Finding, together, total
@@ -134,9 +135,17 @@ def spot_vm(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Finding
 
 @rule("second-vm")
 def second_vm(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Finding]:
-    """The free hours are those of one VM: a second one that runs is billed."""
+    """The free hours of a month are those of one VM: what runs beside it is billed."""
     for vm in found.others(wanted):
-        if vm.billed and vm.name not in wanted.worker_names:
+        if vm.billed and vm.site and vm.name != wanted.vm_name:
+            yield Finding(
+                "second-vm",
+                f"{vm.name} ({vm.machine_type}, {vm.zone}), the training VM of the environment labelled {vm.site}, runs now, and the "
+                "free hours of a month are those of one VM: the hours of both count (the price is that of a whole month)",
+                "wait until its run has ended, or stop it (playbooks/stop_vm.yml with the inventory of that environment)",
+                {f"vm {vm.name}": prices.vm_month(vm.machine_type)},
+            )
+        elif vm.billed and vm.name not in wanted.worker_names:
             yield Finding(
                 "second-vm",
                 f"the project runs another VM, {vm.name} ({vm.machine_type}, {vm.zone}), and the free hours are those of one",
@@ -174,6 +183,13 @@ def _delete(disk: Disk) -> str:
     if disk.users:  # Google deletes no disk that is in use, be its VM stopped
         return f'delete {disk.users[0]} with it if nobody needs it ("gcloud compute instances delete {disk.users[0]} --zone={disk.zone}")'
     return f'delete it if nobody needs it ("gcloud compute disks delete {disk.name} --zone={disk.zone}")'
+
+
+def _give_less(free_gib: Decimal) -> str:
+    return (
+        f"give the environments less: their vm_disk_size_gb may come to {free_gib} in all. A VM gets another disk when it is made "
+        "(playbooks/delete_vm.yml of that environment, then the next run)"
+    )
 
 
 @rule("disk-type")
@@ -227,10 +243,12 @@ def disk_total(wanted: Wanted, found: Holdings, prices: Prices) -> Iterator[Find
     size = own + sum(disk.size_gb for disk in others)
     if others and size > prices.free_disk_gib:
         listed = ", ".join(_describe(disk) for disk in others)
+        shared = [disk for disk in others if found.site_of(disk) and wanted.vm_name not in disk.users]
+        foreign = next((disk for disk in others if disk not in shared), None)
         yield Finding(
             "disk-total",
             f"the project's disks come to {size} GB, and {prices.free_disk_gib} GB are free: {own} GB for {wanted.vm_name}, {listed}",
-            _delete(others[0]),
+            _delete(foreign) if foreign else _give_less(prices.free_disk_gib),
             {"disk space": prices.disk_month(prices.free_disk_type, size - prices.free_disk_gib)},
         )
 

@@ -70,6 +70,8 @@ class Vm:
     status: str
     spot: bool = False
     addresses: tuple[str, ...] = ()
+    #: The label "app" of the training VM of an environment, "" for any other VM.
+    site: str = ""
 
     @property
     def billed(self) -> bool:
@@ -123,6 +125,10 @@ class Holdings:
         mine = [vm for vm in self.vms if wanted.owns(vm)]
         return next((vm for vm in mine if vm.zone == wanted.zone), mine[0] if mine else None)
 
+    def site_of(self, disk: Disk) -> str:
+        """The site whose training VM the disk is attached to, "" for any other disk."""
+        return next((vm.site for vm in self.vms if vm.name in disk.users and vm.zone == disk.zone), "")
+
     def others(self, wanted: Wanted) -> list[Vm]:
         """Every other VM of the project, whoever made it."""
         ours = self.ours(wanted)
@@ -134,6 +140,7 @@ def vms(aggregated: list[Resource]) -> Iterator[Vm]:
     for zone, instance in _scoped(aggregated, "instances"):
         scheduling = instance.get("scheduling", {})
         nics = instance.get("networkInterfaces", [])
+        labels = instance.get("labels", {})
         addresses = [config.get("natIP", "") for nic in nics for config in nic.get("accessConfigs", [])]
         yield Vm(
             name=instance["name"],
@@ -142,6 +149,7 @@ def vms(aggregated: list[Resource]) -> Iterator[Vm]:
             status=instance.get("status", ""),
             spot=bool(scheduling.get("preemptible")) or scheduling.get("provisioningModel") == "SPOT",
             addresses=tuple(address for address in addresses if address),
+            site=labels.get("app", "") if labels.get("role") == "training" else "",
         )
 
 

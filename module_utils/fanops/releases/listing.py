@@ -120,11 +120,20 @@ class Bucket:
             params={"ifGenerationMatch": found["generation"]}, body={"metadata": {"used": now}},
         )  # fmt: skip
 
-    def copy(self, source: str, target: str, generation: str, metadata: dict[str, str]) -> None:
-        """Copy an object on Google's side, if the target still has ``generation`` ("0": does not exist)."""
-        body = {"contentType": "application/octet-stream", "cacheControl": "no-store", "metadata": metadata}
-        url = f"{self.url(source)}/rewriteTo/b/{segment(self.name)}/o/{segment(target)}"
-        attempting = f"copy gs://{self.name}/{source} to {target}"
+    def copy(
+        self,
+        source: str,
+        target: str,
+        generation: str,
+        metadata: dict[str, str],
+        into: Bucket | None = None,
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        """Copy an object on Google's side, also ``into`` another bucket, if the target still has ``generation`` ("0": does not exist)."""
+        bucket = into or self
+        body = {"contentType": content_type, "cacheControl": "no-store", "metadata": metadata}
+        url = f"{self.url(source)}/rewriteTo/b/{segment(bucket.name)}/o/{segment(target)}"
+        attempting = f"copy gs://{self.name}/{source} to gs://{bucket.name}/{target}"
         params: dict[str, Any] = {"ifGenerationMatch": generation}
         while True:
             answer = self.client.call("POST", url, attempting=attempting, params=params, body=body)

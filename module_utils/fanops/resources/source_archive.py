@@ -22,9 +22,10 @@ class SourceError(Exception):
 
 
 def collect(source: list[dict[str, Any]]) -> dict[str, bytes]:
-    """Name in the archive -> content, for ``[{src, dest, exclude}]`` of files and folders.
+    """Name in the archive -> content, for ``[{src, dest, exclude, replace}]`` of files and folders.
 
-    A folder's files go below ``dest``; a file is stored as ``dest``, or under its own name without one.
+    A folder's files go below ``dest``; a file is stored as ``dest``, or under its own name without one. With ``replace`` they
+    take the place of files that an earlier source gave.
     """
     files: dict[str, bytes] = {}
     for item in source:
@@ -38,7 +39,7 @@ def collect(source: list[dict[str, Any]]) -> dict[str, bytes]:
         else:
             raise SourceError(f"source {path} does not exist")
         for name, file in found.items():
-            if name in files:
+            if name in files and not item.get("replace"):
                 raise SourceError(f"two sources would become {name} in the archive ({file} is the second)")
             files[name] = file.read_bytes()
     if not files:

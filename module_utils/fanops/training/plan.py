@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypedDict
 
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.core.gate import narrowed
 from ansible.module_utils.fanops.core.releases import learned_own_data
 
 #: Runs a command; returns its exit code, output and errors, as ``AnsibleModule.run_command`` does.
@@ -39,16 +40,22 @@ class TrainingPlan(TypedDict):
     failure: str | None
 
 
-def compute_fingerprint(run: RunCommand, options: dict[str, Any], python: str) -> str:
-    """The fingerprint that ``ml.fingerprint`` computes in the checkout ``source``; raises FingerprintError."""
+def compute_fingerprint(run: RunCommand, options: dict[str, Any], python: str) -> tuple[str, dict[str, Any]]:
+    """What ``ml.fingerprint`` says in the checkout ``source``: the fingerprint, and the description that is trained by.
+
+    Raises FingerprintError.
+    """
     command = [options["python"] or python, "-m", "ml.fingerprint", f"--data={options['data']}"]
     command += ["--data-days", str(options["data_days"])]
     command += ["--samples", str(options["samples"]), "--seed", str(options["seed"])]
+    command += [f"--schema={options['model_schema']}"] if options["model_schema"] else []
+    command += [f"--sponsors={options['sponsor_catalogue']}"] if options["sponsor_catalogue"] else []
     code, output, errors = run(command, cwd=options["source"])
     if code != 0:
         lines = errors.strip().splitlines() or [f"{' '.join(command)} ended with exit code {code}"]
         raise FingerprintError(f"Could not compute the fingerprint: {lines[-1].removeprefix('error: ')}")
-    return str(json.loads(output)["fingerprint"])
+    found = json.loads(output)
+    return str(found["fingerprint"]), found["description"]
 
 
 def plan_training(
@@ -63,7 +70,7 @@ def plan_training(
     A live release that cannot be read does not fail the plan: what is wrong is returned as ``failure``, to be reported
     among everything else that is wrong with the project. Raises FingerprintError.
     """
-    fingerprint = compute_fingerprint(run, options, python)
+    fingerprint, described = compute_fingerprint(run, options, python)
     live, failure = None, None
     try:
         live = read_live()
@@ -76,6 +83,11 @@ def plan_training(
         raise FingerprintError(
             f"The live release learned {source}; this run would replace it by one that learned {options['samples']:,} synthetic "
             "rows. Give training_data, or -e training_accept_source_change=true."
+        )
+    if needed and live and not options["accept_schema_change"] and (less := narrowed(live, described)):
+        raise FingerprintError(
+            f"Callers could not send what the live release accepts: {'; '.join(less)}. Correct model_schema, or accept it with "
+            "-e accept_schema_change=true."
         )
     if options["force"]:
         reason = "a training is forced"

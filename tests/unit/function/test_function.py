@@ -27,15 +27,17 @@ from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
 from ml.bucket import Bucket
-from ml.core.context import EVENTS, ZONES, validate
+from ml.core.context import validate
 from ml.core.features import encode
-from ml.core.sponsors import CATALOGUE, CLASSES
+from ml.core.schema import DEFAULT
 from ml.forest import random_forest
 from sponsor_api.answers import validate_columns
 from tests.odd_input import hypothesis_cases, schemathesis_cases
 from tests.running_function import running_function
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, Forests
 from tests.unit.ml.model_fixtures import publish_unproven as publish
+
+ZONES, EVENTS = (field.values for field in DEFAULT.choices)
 
 GOAL = {"zone": "VIP", "event": "Goal"}
 
@@ -70,8 +72,8 @@ def test_a_context_is_answered_as_the_contract_says(app: FlaskClient, forests: F
     answer = response.get_json()
     context = {"match_minute": 0, "score_diff": 0, "temperature": 20.0, "crowd_density": 0.5, **GOAL}
     assert answer["context_used"] == context
-    chances = random_forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
-    sponsor = CATALOGUE[CLASSES[chances.argmax()]]
+    chances = random_forest.probabilities(forests[0], encode(DEFAULT, [validate(DEFAULT, GOAL)]))[0]
+    sponsor = DEFAULT.catalogue[DEFAULT.classes[chances.argmax()]]
     assert answer["recommended_sponsor"] == sponsor.name
     assert answer["confidence"] == pytest.approx(chances.max(), abs=1e-5)
     assert (answer["campaign_message"], answer["category"]) == (sponsor.campaign_message, sponsor.category)
@@ -99,7 +101,7 @@ def test_a_get_tells_the_state(app: FlaskClient) -> None:
 
 
 def test_every_wrong_field_is_named(app: FlaskClient) -> None:
-    document = problem(app.post("/", json={"zone": "Moon", "match_minute": 200, "crowd": 1}), 400)
+    document = problem(app.post("/?strict=true", json={"zone": "Moon", "match_minute": 200, "crowd": 1}), 400)
     assert {error["field"] for error in document["errors"]} == {"zone", "match_minute", "crowd"}
     assert "VIP, North, South, East, West" in document["detail"]
     document = problem(app.post("/", json={"instances": [GOAL, {"event": "Goal"}, 7]}), 400)
@@ -305,7 +307,7 @@ def test_the_manifest_can_be_read(app: FlaskClient, bucket: Bucket) -> None:
     response = app.get("/model")
     document = response.get_json()
     assert document["manifest_sha256"] == response.headers["X-Model-Manifest"]
-    assert document["manifest"]["classes"] == list(CLASSES)
+    assert document["manifest"]["classes"] == list(DEFAULT.classes)
     assert document["promotion"]["reason"] == "passed the quality gate" and document["promotion"]["forced"] is False
 
 
@@ -318,11 +320,83 @@ def test_the_description_is_valid_and_agrees_with_what_is_answered(app: FlaskCli
         ("Prediction", app.post("/?probabilities=true", json=GOAL)),
         ("Predictions", app.post("/", json={"instances": [GOAL, GOAL]})),
         ("InvalidContext", app.post("/", json={})),
+        ("Prediction", app.post("/", json={**GOAL, "zoone": 1})),
+        ("Predictions", app.post("/", json={"instances": [{**GOAL, "zoone": 1}]})),
+        ("Description", app.get("/schema")),
         ("State", app.get("/healthz")),
         ("Manifest", app.get("/model")),
     ):
         content = answer.get_json(force=True)
         Draft202012Validator({**schemas, "$ref": f"#/components/schemas/{schema}"}).validate(content)
+
+
+def test_what_the_schema_does_not_know_is_ignored_and_named(app: FlaskClient) -> None:
+    plain = app.post("/", json=GOAL).get_json()
+    answer = app.post("/", json={**GOAL, "crowd_densty": 0.9, "id": 7, "é": [{}]}).get_json()
+    assert answer.pop("ignored") == ["crowd_densty", "id", "é"]
+    assert answer.pop("hints") == ["crowd_densty is not a member: did you mean crowd_density?"]
+    assert answer == plain  # its default counts
+    rows = [{**GOAL, "id": number} for number in range(300)] + [{"zone": "North", "Event": "Goal", "event": None}]
+    batch = app.post("/", json={"instances": rows, "parameters": {"top": 3}}).get_json()
+    assert batch["ignored"] == ["Event", "id", "parameters"]
+    assert batch["hints"] == ["Event is not a member: did you mean event?"]
+    assert [row["context_used"] for row in batch["predictions"]][:300] == [plain["context_used"]] * 300
+    assert "ignored" not in plain and "ignored" not in batch["predictions"][0]
+    many = app.post("/", json={**GOAL, **{f"{number:03}" * 90: 1 for number in range(500)}}).get_json()
+    assert len(many["ignored"]) == 20 and max(map(len, many["ignored"])) == 80
+
+
+def test_a_release_of_another_description_is_answered_by_its_own(
+    start: Callable[..., FlaskClient], bucket: Bucket, candidates: Candidates
+) -> None:
+    """A message may be edited without a training, so the deployed one counts; all else is the release's."""
+    document = json.loads(json.dumps(DEFAULT.document))
+    for sponsor in document["sponsors"]:
+        sponsor |= {"category": "Kept", "campaign_message": "Of the release."}
+    document["fields"][0]["maximum"] = 90
+    golden = [row for row in candidates[0].facts["golden"] if row["context"]["match_minute"] <= 90]
+    facts = {**candidates[0].facts, "model_schema": document, "golden": golden}
+    publish(bucket, type(candidates[0])(candidates[0].files, facts))
+    app = start()
+    answer = app.post("/", json=GOAL).get_json()
+    assert answer["campaign_message"] == DEFAULT.catalogue[answer["recommended_sponsor"]].campaign_message
+    assert answer["category"] == "Kept"
+    assert "from 0 to 90, got 91" in problem(app.post("/", json={**GOAL, "match_minute": 91}), 400)["detail"]
+    assert app.get("/").get_json()["context"]["match_minute"]["allowed"] == "an integer from 0 to 90"
+    assert app.get("/schema").get_json()["fields"][0]["maximum"] == 90
+
+
+def test_strict_refuses_it(app: FlaskClient) -> None:
+    refused = problem(app.post("/?strict=true&probabilities=true", json={**GOAL, "crowd_densty": 0.9}), 400)
+    assert refused["detail"].startswith("crowd_densty is not a member of a context: send only match_minute, score_diff")
+    refused = problem(app.post("/?strict=true", json={"instances": [GOAL, {**GOAL, "id": 1}]}), 400)
+    assert [error["field"] for error in refused["errors"]] == ["instances[1].id"]
+    detail = problem(app.post("/?strict=true", json={"instances": [GOAL], "parameters": {}}), 400)["detail"]
+    assert "no other, got also parameters" in detail
+    assert app.post("/?strict=false", json={**GOAL, "id": 1}).get_json()["ignored"] == ["id"]
+    assert "true or false" in problem(app.post("/?strict=1", json=GOAL), 400)["detail"]
+
+
+def test_a_required_member_by_another_name_is_guessed(app: FlaskClient) -> None:
+    detail = problem(app.post("/", json={"Zone": "VIP"}), 400)["detail"]
+    assert detail == "zone is required: send one of VIP, North, South, East, West; did you mean it by Zone?"
+    assert "did you mean" not in problem(app.post("/", json={"colour": "VIP"}), 400)["detail"]
+
+
+def test_added_time_is_a_minute(app: FlaskClient) -> None:
+    assert app.post("/", json={**GOAL, "match_minute": 130}).get_json()["context_used"]["match_minute"] == 130
+    assert "from 0 to 130" in problem(app.post("/", json={**GOAL, "match_minute": 131}), 400)["detail"]
+
+
+def test_head_says_the_length_of_what_get_answers(gunicorn: int) -> None:
+    for path in ("/", "/schema", "/openapi.json", "/model"):
+        for accept in ("*/*", "text/html"):
+            head, get = (
+                requests.request(method, f"http://127.0.0.1:{gunicorn}{path}", headers={"Accept": accept}, timeout=60)
+                for method in ("HEAD", "GET")
+            )
+            # how old the release is counts in seconds
+            assert head.content == b"" and abs(int(head.headers["Content-Length"]) - len(get.content)) <= 12
 
 
 def test_browsers_get_a_page_and_programs_the_state(app: FlaskClient) -> None:
@@ -335,8 +409,8 @@ def test_browsers_get_a_page_and_programs_the_state(app: FlaskClient) -> None:
 
 def test_the_probabilities_on_request(app: FlaskClient, forests: Forests) -> None:
     answer = app.post("/?probabilities=true", json=GOAL).get_json()
-    chances = random_forest.probabilities(forests[0], encode([validate(GOAL)]))[0]
-    assert answer["probabilities"] == pytest.approx(dict(zip(CLASSES, chances, strict=True)), abs=1e-5)
+    chances = random_forest.probabilities(forests[0], encode(DEFAULT, [validate(DEFAULT, GOAL)]))[0]
+    assert answer["probabilities"] == pytest.approx(dict(zip(DEFAULT.classes, chances, strict=True)), abs=1e-5)
     assert answer["probabilities"][answer["recommended_sponsor"]] == answer["confidence"]
     assert "probabilities" not in app.post("/?probabilities=false", json=GOAL).get_json()
     assert "got explain" in problem(app.post("/?explain=true", json=GOAL), 400)["detail"]
@@ -386,7 +460,7 @@ def test_a_defect_of_ours_is_a_problem_document_and_an_error_in_the_log(
 ROW = st.fixed_dictionaries(
     {"zone": st.sampled_from([*ZONES, "Moon", None])},
     optional={
-        "match_minute": st.integers(-1, 121) | st.sampled_from([45.0, 45.5, True, None, "45", 2**63]),
+        "match_minute": st.integers(-1, 131) | st.sampled_from([45.0, 45.5, True, None, "45", 2**63]),
         "score_diff": st.integers(-11, 11),
         "temperature": st.floats(-31, 61) | st.integers(-31, 61) | st.sampled_from([-0.0, None, False]),
         "crowd_density": st.floats(0, 1.01),
@@ -400,12 +474,16 @@ ROW = st.fixed_dictionaries(
 @given(st.lists(ROW | st.none() | st.just("VIP"), min_size=1, max_size=4))
 def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     """The fast way through a batch accepts nothing that the careful one refuses, and reads what it accepts alike."""
-    found = validate_columns(rows)
-    if found is not None:
+    for ignored in (None, set[str]()):
+        found = validate_columns(DEFAULT, rows, ignored)
+        if found is None:
+            continue
         contexts, features = found
-        expected = [validate(row) for row in rows]
+        named = None if ignored is None else set[str]()
+        expected = [validate(DEFAULT, row, "", named) for row in rows]
+        assert ignored == named
         assert repr(contexts) == repr(expected)
-        np.testing.assert_array_equal(features, encode(expected))
+        np.testing.assert_array_equal(features, encode(DEFAULT, expected))
 
 
 @settings(max_examples=100, deadline=None)
@@ -414,7 +492,7 @@ def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
         st.fixed_dictionaries(
             {"zone": st.sampled_from(ZONES)},
             optional={
-                "match_minute": st.integers(0, 120) | st.none(),
+                "match_minute": st.integers(0, 130) | st.none(),
                 "score_diff": st.integers(-10, 10),
                 "temperature": st.floats(-30, 60) | st.integers(-30, 60),
                 "event": st.sampled_from(EVENTS),
@@ -424,7 +502,7 @@ def test_columns_and_rows_are_judged_alike(rows: list[Any]) -> None:
     )
 )
 def test_usual_rows_take_the_fast_way(rows: list[Any]) -> None:
-    assert validate_columns(rows) is not None
+    assert validate_columns(DEFAULT, rows, None) is not None
 
 
 @pytest.fixture

@@ -22,10 +22,9 @@ from google.cloud.storage import Client
 from sklearn.ensemble import RandomForestClassifier
 
 from ml.bucket import Bucket
-from ml.core.features import COLUMNS
 from ml.core.gate import Proof
 from ml.core.releases import Candidate
-from ml.core.sponsors import CLASSES
+from ml.core.schema import DEFAULT
 from ml.data import partitions, synthetic
 from ml.forest import random_forest
 from ml.forest.evaluation import golden_rows
@@ -41,23 +40,24 @@ def grown(samples: int, seed: int, jobs: int = 1) -> RandomForestClassifier:
     """Return a forest, as ``ml.train.train`` makes it."""
     trees = []
     for share in partitions.plan(samples):
-        features, labels = synthetic.partition(seed, share.index, share.rows)
-        for batch in random_forest.grow(share, features, labels, seed, jobs):
+        features, labels = synthetic.partition(DEFAULT, seed, share.index, share.rows)
+        for batch in random_forest.grow(share, features, labels, len(DEFAULT.classes), seed, jobs):
             trees += batch
-    return random_forest.assemble(trees)
+    return random_forest.assemble(trees, DEFAULT)
 
 
 def as_candidate(trained: RandomForestClassifier, name: str, accuracy: float = 0.8) -> Candidate:
     """Return ``trained`` as a candidate whose run is called ``name``; its accuracy is taken on trust."""
     buffer, columns = io.BytesIO(), io.BytesIO()
     joblib.dump(trained, buffer, compress=3)
-    joblib.dump(list(COLUMNS), columns, compress=3)
+    joblib.dump(list(DEFAULT.columns), columns, compress=3)
     facts = {
         "fingerprint": {"fingerprint": hashlib.sha256(name.encode()).hexdigest()},
         "created": "2026-11-01T10:00:00+00:00",
-        "columns": list(COLUMNS),
-        "classes": list(CLASSES),
-        "golden": golden_rows(trained),
+        "columns": list(DEFAULT.columns),
+        "model_schema": DEFAULT.document,
+        "classes": list(DEFAULT.classes),
+        "golden": golden_rows(trained, DEFAULT),
         "metrics": {"accuracy": accuracy, "ceiling": 0.9, "rows": 10_000},
     }
     files = {

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ml.core.schema import DEFAULT
 from ml.data import partitions
 from ml.data.partitions import Share
 from ml.data.sources import Synthetic
@@ -129,7 +130,8 @@ def test_a_lost_worker_costs_time_and_the_forest_is_that_of_one_machine(
     left = Dask(two_workers.address, two_workers.tls, 1, wait_seconds=60)
     sent, _ = grow_forest(dataclasses.replace(source, portable=False), 7, left, Log())
     one, *others = (
-        random_forest.probabilities(random_forest.assemble(t), features).tobytes() for t in (expected, trees, sent)
+        random_forest.probabilities(random_forest.assemble(t, DEFAULT), features).tobytes()
+        for t in (expected, trees, sent)
     )
     assert others == [one, one]
     assert "Dask cluster of 2 workers" in capsys.readouterr().out

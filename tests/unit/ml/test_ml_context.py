@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.core.context import EVENTS, FIELDS, ZONES, ContextError, validate
+from ml.core.context import ContextError, validate
+from ml.core.schema import DEFAULT
+
+ZONES, EVENTS = (field.values for field in DEFAULT.choices)
 
 VALID = st.fixed_dictionaries(
     {"zone": st.sampled_from(ZONES)},
     optional={
-        "match_minute": st.integers(0, 120),
+        "match_minute": st.integers(0, 130),
         "score_diff": st.integers(-10, 10),
         "temperature": st.floats(-30, 60) | st.integers(-30, 60),
         "crowd_density": st.floats(0, 1),
@@ -30,7 +33,7 @@ ANYTHING = st.recursive(
 
 
 def test_only_the_zone_is_required() -> None:
-    assert validate({"zone": "VIP"}) == {
+    assert validate(DEFAULT, {"zone": "VIP"}) == {
         "match_minute": 0,
         "score_diff": 0,
         "temperature": 20.0,
@@ -42,16 +45,19 @@ def test_only_the_zone_is_required() -> None:
 
 @given(VALID)
 def test_a_valid_context_is_kept_and_validating_twice_changes_nothing(raw: Any) -> None:
-    context: Any = validate(raw)
+    context: Any = validate(DEFAULT, raw)
     assert {name: context[name] for name in raw} == raw
-    assert validate(context) == context
-    assert [type(context[field.name]) for field in FIELDS] == [field.kind for field in FIELDS]
+    assert validate(DEFAULT, context) == context
+    assert [type(context[field.name]) for field in DEFAULT.fields] == [field.kind for field in DEFAULT.fields]
 
 
-@given(st.dictionaries(st.sampled_from([field.name for field in FIELDS]) | st.text(max_size=8), ANYTHING) | ANYTHING)
+@given(
+    st.dictionaries(st.sampled_from([field.name for field in DEFAULT.fields]) | st.text(max_size=8), ANYTHING)
+    | ANYTHING
+)
 def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw: Any) -> None:
     try:
-        context: Any = validate(raw)
+        context: Any = validate(DEFAULT, raw)
     except ContextError as error:
         assert error.problems
         json.dumps([problem.as_dict() for problem in error.problems])
@@ -59,7 +65,7 @@ def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw: Any) -> N
             assert problem.field in problem.detail
             assert not isinstance(raw, dict) or any(problem.field == name[:80] for name in [*raw, "zone"])
     else:
-        for field in FIELDS:
+        for field in DEFAULT.fields:
             value = context[field.name]
             assert value in field.values if field.values else field.minimum <= value <= field.maximum
 
@@ -67,14 +73,14 @@ def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw: Any) -> N
 @pytest.mark.parametrize(
     ("member", "value", "message"),
     [
-        ("match_minute", 121, "match_minute must be an integer from 0 to 120, got 121"),
-        ("match_minute", 45.5, "match_minute must be an integer from 0 to 120, got 45.5"),
-        ("match_minute", "45", 'match_minute must be an integer from 0 to 120, got "45"'),
-        ("match_minute", True, "match_minute must be an integer from 0 to 120, got true"),
+        ("match_minute", 131, "match_minute must be an integer from 0 to 130, got 131"),
+        ("match_minute", 45.5, "match_minute must be an integer from 0 to 130, got 45.5"),
+        ("match_minute", "45", 'match_minute must be an integer from 0 to 130, got "45"'),
+        ("match_minute", True, "match_minute must be an integer from 0 to 130, got true"),
         pytest.param(
             "match_minute",
             10**5000,
-            "match_minute must be an integer from 0 to 120, got an integer of more than 80 digits",
+            "match_minute must be an integer from 0 to 130, got an integer of more than 80 digits",
             id="digits",
         ),
         ("temperature", float("nan"), "temperature must be a number from -30 to 60, got nan"),
@@ -95,13 +101,13 @@ def test_anything_else_is_refused_with_the_names_of_what_is_wrong(raw: Any) -> N
 )
 def test_a_refusal_says_what_is_allowed_and_what_was_sent(member: str, value: Any, message: str) -> None:
     with pytest.raises(ContextError) as refused:
-        validate({"zone": "VIP", member: value})
+        validate(DEFAULT, {"zone": "VIP", member: value})
     assert [problem.detail for problem in refused.value.problems] == [message]
 
 
 def test_all_problems_are_listed_at_once() -> None:
     with pytest.raises(ContextError) as refused:
-        validate({"match_minute": -1, "event": "Corner", "zonne": "VIP"}, "instances[3].")
+        validate(DEFAULT, {"match_minute": -1, "event": "Corner", "zonne": "VIP"}, "instances[3].")
     assert [problem.field for problem in refused.value.problems] == [
         "instances[3].match_minute",
         "instances[3].zone",
@@ -110,13 +116,13 @@ def test_all_problems_are_listed_at_once() -> None:
     ]
 
 
-@given(VALID, st.text().filter(lambda name: name not in {field.name for field in FIELDS}))
+@given(VALID, st.text().filter(lambda name: name not in {field.name for field in DEFAULT.fields}))
 def test_an_unknown_member_is_refused_however_many_known_ones_there_are(raw: Any, name: str) -> None:
     with pytest.raises(ContextError):
-        validate({**raw, name: 1})
+        validate(DEFAULT, {**raw, name: 1})
 
 
 def test_a_whole_float_is_an_integer_and_null_is_the_default() -> None:
-    context = validate({"zone": "East", "match_minute": 45.0, "event": None, "temperature": -0.0})
+    context = validate(DEFAULT, {"zone": "East", "match_minute": 45.0, "event": None, "temperature": -0.0})
     assert (context["match_minute"], context["event"]) == (45, "None")
     assert str(context["temperature"]) == "0.0"

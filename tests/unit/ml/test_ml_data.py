@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +20,8 @@ from google.cloud.storage import Client
 from ml import fingerprint
 from ml.check_data import check_data
 from ml.check_data import main as check_main
-from ml.core.context import EVENTS, ZONES
-from ml.core.features import COLUMNS, Features, encode_arrays
-from ml.core.sponsors import CLASSES
+from ml.core.features import Features, encode_arrays
+from ml.core.schema import DEFAULT
 from ml.data import spool, synthetic
 from ml.data.file_reader import DataReader
 from ml.data.parts import fetch, find_parts, identity
@@ -31,7 +31,7 @@ from ml.train import main
 from tests.unit.ml.model_fixtures import BUCKET
 
 ROWS = 3000
-# of the first three rows of seed 1; whoever changes the rule gives it another name (spool.SPLIT)
+# of the first three rows of seed 1; whoever changes the rule gives it another name (spool.split_rule(DEFAULT))
 PLACES = [12887173322879277504, 10835136984206282038, 9099192689540869511]
 Written = tuple[Path, Features, synthetic.Labels]
 
@@ -39,16 +39,15 @@ Written = tuple[Path, Features, synthetic.Labels]
 def table(rows: int, seed: int = 1, sort: bool = False) -> tuple[pa.Table, Features, synthetic.Labels]:
     """Return contexts and sponsors as a table, and the features and labels that a reader must find in it."""
     rng = np.random.default_rng(seed)
-    contexts = synthetic.draw_contexts(rows, rng)
-    labels = synthetic.draw_labels(synthetic.probabilities(contexts), rng)
+    contexts = synthetic.draw_contexts(DEFAULT, rows, rng)
+    labels = synthetic.draw_labels(synthetic.probabilities(DEFAULT, contexts), rng)
     columns = {
-        "sponsor": np.array(CLASSES)[labels],
-        **{name: getattr(contexts, name) for name in ("match_minute", "score_diff", "temperature", "crowd_density")},
-        "zone": np.array(ZONES)[contexts.zone],
-        "event": np.array(EVENTS)[contexts.event],
+        "sponsor": np.array(DEFAULT.classes)[labels],
+        **{field.name: contexts.arrays[field.name] for field in DEFAULT.numbers},
+        **{field.name: np.array(field.values)[contexts.arrays[field.name]] for field in DEFAULT.choices},
         "venue": ["Stade, Adrar"] * rows,  # a column that nobody asked for, with a comma in it
     }
-    features = encode_arrays(contexts)
+    features = encode_arrays(DEFAULT, contexts.arrays)
     if sort:
         order = np.argsort(labels, kind="stable")
         columns = {name: np.asarray(values)[order] for name, values in columns.items()}
@@ -63,7 +62,10 @@ def _csv(path: Path, data: pa.Table) -> Path:
 
 def read(path: Path) -> Iterator[spool.Records]:
     """Yield the rows of a file or a folder as the spool keeps them."""
-    return (records(batch) for batch in DataReader().read((part, Path(part.source)) for part in find_parts(str(path))))
+    return (
+        records(spool.record_type(DEFAULT), batch)
+        for batch in DataReader(DEFAULT.table).read((part, Path(part.source)) for part in find_parts(str(path)))
+    )
 
 
 def canonical(features: Features, labels: synthetic.Labels) -> list[bytes]:
@@ -89,7 +91,9 @@ def test_every_row_is_trained_on_or_held_out_once(
     monkeypatch.setattr("ml.data.partitions.SMALLEST_PARTITION", 500)
     path = str(folder / name)
     files = find_parts(path)
-    source, counts = open_data(path, files, identity(path, files), tmp_path / "spool", tmp_path / "kept", Log())
+    source, counts = open_data(
+        DEFAULT, path, files, identity(path, files), tmp_path / "spool", tmp_path / "kept", Log()
+    )
     assert counts == {"files": 1, "rows": ROWS, "used": ROWS, "skipped": {}}
     shares = source.plan()
     assert len(shares) == 6
@@ -115,30 +119,27 @@ def test_the_place_of_a_row_never_changes_and_identical_rows_are_on_one_side(
     corrected = rows.copy()
     corrected["sponsor"] = (corrected["sponsor"] + 1) % 12
     rng = np.random.default_rng(8)
-    held = {row.tobytes() for row in features[spool.held_out(features)]}
+    held = {row.tobytes() for row in features[spool.held_out(DEFAULT, features)]}
     assert abs(len(held) / ROWS - 0.1) < 0.02
     for number, batches in enumerate(
         ([rows], [more, rows], [rows[rng.permutation(ROWS)]], [rows, rows, more], [rows[:1], rows[1:]], [corrected])
     ):
         monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", (512, 65_536)[number % 2])
-        source = spool.write(tmp_path / str(number), {}, batches, "rows")
+        source = spool.write(tmp_path / str(number), DEFAULT, {}, batches, "rows")
         found = {row.tobytes() for chunk in source.held_out() for row in chunk.features}
         learned = {row.tobytes() for share in source.plan() for row in source.partition(share)[0]}
         assert not found & learned
         assert found & {row.tobytes() for row in features} == held
-        again = spool.find(tmp_path / str(number), {})
+        again = spool.find(tmp_path / str(number), DEFAULT, {})
         assert again == source
 
 
 def test_a_place_is_fixed_for_ever_and_a_new_zone_moves_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
     _, features, _ = table(3)
-    assert spool.context_hash(features).tolist() == PLACES
-    wider = ("zone_Northwest", *COLUMNS[::-1])
-    monkeypatch.setattr(spool, "COLUMNS", wider)
-    spool._column_keys.cache_clear()
+    assert spool.context_hash(DEFAULT, features).tolist() == PLACES
+    wider = SimpleNamespace(columns=("zone_Northwest", *DEFAULT.columns[::-1]))
     reordered = np.hstack([np.full((3, 1), -0.0, dtype=np.float32), features[:, ::-1]])
-    assert spool.context_hash(reordered).tolist() == PLACES
-    spool._column_keys.cache_clear()
+    assert spool.context_hash(wider, reordered).tolist() == PLACES  # type: ignore[arg-type]
 
 
 def test_of_very_many_held_out_rows_some_of_each_chunk_are_measured(
@@ -147,7 +148,7 @@ def test_of_very_many_held_out_rows_some_of_each_chunk_are_measured(
     data, *_ = table(ROWS)
     monkeypatch.setattr("ml.data.spool.CHUNK_ROWS", 600)
     monkeypatch.setattr("ml.data.spool.HELD_OUT_ROWS", 100)
-    source = spool.write(tmp_path / "s", {}, read(_csv(tmp_path / "rows.csv", data)), "rows")
+    source = spool.write(tmp_path / "s", DEFAULT, {}, read(_csv(tmp_path / "rows.csv", data)), "rows")
     measured = [len(chunk.labels) for chunk in source.held_out()]
     assert len(measured) == 5 and 100 <= sum(measured) <= 105
 
@@ -166,15 +167,15 @@ GOOD = "45,0,21.5,0.7,VIP,Goal,Visa"
 def test_a_spool_is_found_again_only_if_it_is_whole_and_of_the_same_data(written: Written, tmp_path: Path) -> None:
     folder, *_ = written
     identity = {"sha256": "x"}
-    made = spool.write(tmp_path / "s", identity, read(folder / "rows.csv"), "rows.csv")
-    assert spool.find(tmp_path / "s", identity) == made
-    assert spool.find(tmp_path / "s", {"sha256": "y"}) is None
+    made = spool.write(tmp_path / "s", DEFAULT, identity, read(folder / "rows.csv"), "rows.csv")
+    assert spool.find(tmp_path / "s", DEFAULT, identity) == made
+    assert spool.find(tmp_path / "s", DEFAULT, {"sha256": "y"}) is None
     data = bytearray((tmp_path / "s" / "rows.bin").read_bytes())
     for _ in range(20):
         place = random.randrange(len(data))
         data[place] ^= 4
         (tmp_path / "s" / "rows.bin").write_bytes(data)
-        assert spool.find(tmp_path / "s", identity) is None
+        assert spool.find(tmp_path / "s", DEFAULT, identity) is None
         data[place] ^= 4
 
 
@@ -199,7 +200,7 @@ def test_an_object_in_a_bucket_is_trained_on_and_named_by_its_generation(
     assert manifest["fingerprint"] == before
     assert manifest["samples"] + manifest["metrics"]["rows"] == ROWS
     assert manifest["source"] == f"{manifest['samples']:,} rows of rows.parquet"
-    assert manifest["split"] == spool.SPLIT and manifest["unseen"] == []
+    assert manifest["split"] == spool.split_rule(DEFAULT) and manifest["unseen"] == []
     assert manifest["metrics"]["ceiling"] is None
     assert manifest["metrics"]["accuracy"] > 0.6
     assert "fetching 1 of 1 objects" in capsys.readouterr().out
@@ -238,7 +239,7 @@ def test_an_object_below_a_prefix_is_fetched_once(
     def look(days: int = 0) -> tuple[int, list[str], str]:
         said.clear()
         parts = find_parts(url, days)
-        reader = DataReader()
+        reader = DataReader(DEFAULT.table)
         rows = sum(len(batch["zone"]) for batch in reader.read(fetch(url, parts, tmp_path / "kept", said.append)))
         return rows, list(said), identity(url, parts)["objects"]
 
@@ -257,7 +258,7 @@ def test_an_object_below_a_prefix_is_fetched_once(
     assert look()[:2] == (6, ["data: fetching 1 of 3 objects, 0.0 MB"])
     assert look(days=1)[:2] == (3, [])
     assert len(list((tmp_path / "kept").iterdir())) == 1
-    result = check_data(url)
+    result = check_data(DEFAULT, url)
     assert [file["name"] for file in result["files"]] == [f"2026-11-0{day}.csv" for day in (1, 2, 3)]
     assert (result["rows"], result["used"]) == (4, 4)  # the first and the newest
 

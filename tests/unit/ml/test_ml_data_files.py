@@ -21,22 +21,22 @@ from backports import zstd
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ml.core.context import FIELDS
+from ml.core.schema import DEFAULT
 from ml.data.file_kind import DataError
-from ml.data.file_reader import COLUMNS, Batch, DataReader
+from ml.data.file_reader import Batch, DataReader
 from ml.data.parts import find_parts
 from ml.data.values import Values
 
-NAMES = [field.name for field in COLUMNS]
+NAMES = [field.name for field in DEFAULT.table]
 HEADER = ",".join(NAMES)
 GOOD = "45,0,21.5,0.7,VIP,Goal,Visa"
-WORDS = {field.name: field.values for field in COLUMNS}
+WORDS = {field.name: field.values for field in DEFAULT.table}
 EXAMPLES = int(os.environ.get("FANOPS_PROVE_DATA", "60"))
 
 
 def read(path: Path | str) -> tuple[list[list[object]], DataReader]:
     """Return the rows of a data set, names in words, and what the reader says of it."""
-    reader = DataReader()
+    reader = DataReader(DEFAULT.table)
     rows: list[list[object]] = []
     batches: list[Batch] = list(reader.read((part, Path(part.source)) for part in find_parts(str(path))))
     for batch in batches:
@@ -134,7 +134,7 @@ def test_rows_in_are_rows_used_and_rows_named(
 def fits(row: list[str]) -> bool:
     """Say whether the used cells of a row can be used."""
     return len(row) == len(NAMES) + 2 and all(
-        Values(field)[cell] is not None for field, cell in zip(COLUMNS, row[1:-1], strict=True)
+        Values(field)[cell] is not None for field, cell in zip(DEFAULT.table, row[1:-1], strict=True)
     )
 
 
@@ -224,7 +224,7 @@ def test_a_missing_event_is_none(text: str, file: Callable[..., Path]) -> None:
 def test_a_mistake_is_said_with_line_column_value_and_remedy(
     line: str, message: str, file: Callable[..., Path]
 ) -> None:
-    limit = int(FIELDS[0].maximum)
+    limit = int(DEFAULT.fields[0].maximum)
     path = file(HEADER, *[GOOD] * 1200, line.format(limit + 1), GOOD)
     found = fault(path)
     assert message.format(limit + 1, limit) in found

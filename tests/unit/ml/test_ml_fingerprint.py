@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ml.core.schema import DEFAULT
 from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED, LOCKS, fingerprint, main
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +36,10 @@ def test_the_controller_and_the_training_machine_agree(copy: Path) -> None:
     arguments = ["-m", "ml.fingerprint", "--samples", "10000", "--seed", "42"]
     # -S: without site-packages, so nothing but the standard library can be imported
     ran = subprocess.run([sys.executable, "-S", *arguments], cwd=copy, capture_output=True, text=True, check=True)
-    assert json.loads(ran.stdout) == fingerprint(10_000, 42)
+    printed = json.loads(ran.stdout)
+    described = printed.pop("description")
+    assert printed == fingerprint(10_000, 42)
+    assert described == {"model_schema": DEFAULT.document, "columns": list(DEFAULT.columns)}
 
 
 def changed_parts(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -68,8 +72,8 @@ DOCSTRING = '\n\ndef _added() -> None:\n    """Say {}."""\n'
     ("file", "decides"),
     [
         ("core/features.py", True),
-        ("core/context.py", True),
-        ("core/sponsors.py", True),
+        ("core/schema.py", True),
+        ("core/context.py", False),
         ("data/rules.py", True),
         ("data/spool.py", True),
         ("data/file_reader.py", True),
@@ -134,7 +138,7 @@ def test_a_missing_lock_is_one_clear_line(
     copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (copy / "requirements" / "training.txt").unlink()
-    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy, None))
+    monkeypatch.setattr("ml.fingerprint.fingerprint.__defaults__", (copy, None, None, None))
     assert main(["--samples", "1000"]) == 1
     error = capsys.readouterr().err
     assert "training.txt, which does not exist" in error

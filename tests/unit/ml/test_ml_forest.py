@@ -12,11 +12,11 @@ import onnx
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
-from ml.core.features import ContextArrays, Features, encode_arrays
+from ml.core.features import Arrays, Features, context_at, encode_arrays
 from ml.core.gate import TOLERANCE
 from ml.core.releases import ReleaseError
+from ml.core.schema import DEFAULT
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from ml.data import partitions, synthetic
 from ml.data.sources import Synthetic
 from ml.forest import random_forest
@@ -28,13 +28,13 @@ from tests.unit.ml.model_fixtures import Candidates, Forests, as_candidate, grow
 
 
 @pytest.fixture(scope="module")
-def contexts() -> ContextArrays:
-    return synthetic.draw_contexts(10_000, np.random.default_rng(3))
+def contexts() -> Arrays:
+    return synthetic.draw_contexts(DEFAULT, 10_000, np.random.default_rng(3)).arrays
 
 
 @pytest.fixture(scope="module")
-def features(contexts: ContextArrays) -> Features:
-    return encode_arrays(contexts)
+def features(contexts: Arrays) -> Features:
+    return encode_arrays(DEFAULT, contexts)
 
 
 @pytest.mark.parametrize("samples", [100, 10_000, 20_001, 100_001, 1_234_567, 10_000_000, 123_456_789])
@@ -92,14 +92,14 @@ def test_where_partitions_outnumber_the_trees_they_are_counted_in_the_leaves(
     forests = []
     for jobs, kept in ((1, None), (2, checkpoints), (2, checkpoints)):
         trees, shares = grow_forest(source, 7, Threads(jobs), Log(io.StringIO()), kept)
-        forests.append(random_forest.assemble(trees))
+        forests.append(random_forest.assemble(trees, DEFAULT))
     assert [len(share.counted) for share in shares] == [3, 2, 2]
     assert to_onnx(forests[0]) == to_onnx(forests[1]) == to_onnx(forests[2])
     for share, estimator in zip(shares, forests[0].estimators_, strict=True):
         parts = [source.partition(part) for part in (share, *share.counted)]
         features, labels = np.vstack([x for x, _ in parts]), np.concatenate([y for _, y in parts])
         passed = estimator.tree_.decision_path(features).toarray()  # (rows, nodes)
-        counts = passed.T @ np.eye(len(CLASSES))[labels]
+        counts = passed.T @ np.eye(len(DEFAULT.classes))[labels]
         np.testing.assert_allclose(estimator.tree_.value[:, 0], counts / counts.sum(axis=1, keepdims=True), atol=1e-12)
         assert (estimator.tree_.weighted_n_node_samples == counts.sum(axis=1)).all()
         assert estimator.tree_.n_node_samples[0] >= share.seen == len(labels)
@@ -112,27 +112,29 @@ def test_where_partitions_outnumber_the_trees_they_are_counted_in_the_leaves(
 
 
 def test_a_class_that_a_partition_never_saw_keeps_its_column() -> None:
-    features, labels = synthetic.partition(1, 0, 400)
+    features, labels = synthetic.partition(DEFAULT, 1, 0, 400)
     few = labels < 3
     share = partitions.Share(0, int(few.sum()), 4)
-    trees = [tree for batch in random_forest.grow(share, features[few], labels[few], 1, 1) for tree in batch]
-    chances = random_forest.probabilities(random_forest.assemble(trees), features)
+    trees = [
+        tree
+        for batch in random_forest.grow(share, features[few], labels[few], len(DEFAULT.classes), 1, 1)
+        for tree in batch
+    ]
+    chances = random_forest.probabilities(random_forest.assemble(trees, DEFAULT), features)
     assert chances.shape == (400, 12)
     assert chances[:, 3:].max() == 0  # the rows that introduce a class have no weight
     # a class that no leaf names still has a column in ONNX, and it is zero
-    found = Model(to_onnx(random_forest.assemble(trees)), CLASSES).probabilities(features)
+    found = Model(to_onnx(random_forest.assemble(trees, DEFAULT)), DEFAULT, DEFAULT.classes).probabilities(features)
     np.testing.assert_allclose(found, chances, rtol=0, atol=TOLERANCE)
 
 
-def test_scikit_learn_and_onnx_give_the_same_answers(
-    forests: Forests, contexts: ContextArrays, features: Features
-) -> None:
+def test_scikit_learn_and_onnx_give_the_same_answers(forests: Forests, contexts: Arrays, features: Features) -> None:
     expected = random_forest.probabilities(forests[0], features)
-    model = Model(to_onnx(forests[0]), CLASSES)
+    model = Model(to_onnx(forests[0]), DEFAULT, DEFAULT.classes)
     found = model.probabilities(features)
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
-    winners, single = model.predict([contexts.context(17)])
+    winners, single = model.predict([context_at(DEFAULT, contexts, 17)])
     assert single[0].tobytes() == found[17].tobytes()
     assert winners[0] == expected[17].argmax()
 
@@ -171,26 +173,26 @@ def test_a_person_can_use_the_joblib_files(forests: Forests, features: Features)
     saved = joblib.load(io.BytesIO(as_candidate(forests[0], "x").files["model.joblib"]))
     with pytest.warns(UserWarning, match="feature names"):  # scikit-learn compares the names of a DataFrame
         answers = saved.predict(features[:50])
-    assert set(answers) <= set(CLASSES)
+    assert set(answers) <= set(DEFAULT.classes)
     assert list(saved.feature_names_in_)[:2] == ["match_minute", "score_diff"]
 
 
 def test_golden_rows_prove_a_model_and_expose_another(candidates: Candidates) -> None:
     first, second = candidates
-    model = Model(first.files["model.onnx"], CLASSES)
+    model = Model(first.files["model.onnx"], DEFAULT, DEFAULT.classes)
     model.prove(first.facts["golden"])
     with pytest.raises(ReleaseError, match="probabilities differ by"):
         model.prove(second.facts["golden"])
     with pytest.raises(ReleaseError, match="no golden rows"):
         model.prove([])
     with pytest.raises(ReleaseError, match="cannot load model"):
-        Model(b"not a model", CLASSES)
+        Model(b"not a model", DEFAULT, DEFAULT.classes)
 
 
 def test_ten_thousand_rows_reach_the_promised_accuracy_in_a_small_model() -> None:
     serialised = to_onnx(grown(10_000, seed=42, jobs=2))
-    model = Model(serialised, CLASSES)
-    right = np.concatenate([model.probabilities(x).argmax(axis=1) == y for x, y, _ in synthetic.held_out()])
+    model = Model(serialised, DEFAULT, DEFAULT.classes)
+    right = np.concatenate([model.probabilities(x).argmax(axis=1) == y for x, y, _ in synthetic.held_out(DEFAULT)])
     assert len(right) == 200_000
     assert right.mean() >= 0.873
     assert len(serialised) < 8_000_000

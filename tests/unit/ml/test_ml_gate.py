@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,10 @@ import pytest
 from google.cloud.storage import Client
 
 from ml.bucket import Bucket
-from ml.core.features import COLUMNS
-from ml.core.gate import Comparison, Difference, Limits, Proof, Verdict, judge
+from ml.core.gate import Comparison, Difference, Limits, Proof, Verdict, judge, narrowed
 from ml.core.releases import Candidate, Pointer, Release, ReleaseError, load_release, read_pointer
+from ml.core.schema import DEFAULT
 from ml.core.serving import Model
-from ml.core.sponsors import CLASSES
 from ml.data import spool
 from ml.forest.evaluation import compare, evaluate
 from ml.publish.proof import ProofError, prove
@@ -85,9 +85,10 @@ def test_too_low_too_large_or_of_another_schema_is_refused_with_the_numbers(
     assert "31.00% is below the floor of 60.00%" in refused(low)
     assert bucket.read_versioned("current.json") is None
     publish_unproven(bucket, candidates[0])
-    other = changed(candidates[1], columns=["match_minute"], classes=[*candidates[1].facts["classes"], "Nouveau"])
-    text = refused(other)
-    assert "columns are not those of the live release (without score_diff" in text and "with Nouveau" in text
+    facts = {"columns": ["match_minute"], "classes": [*candidates[1].facts["classes"], "Nouveau"], "model_schema": None}
+    other = changed(candidates[1], **facts)
+    text = refused(other, force=True)  # a model that is forced although it is worse is another matter
+    assert "callers could not send what live release 1 accepts: without score_diff" in text and "Nouveau" not in text
     text = refused(candidates[1], memory=400 * MIB)
     assert "serving takes 526 MiB (measured: 400 MiB at the peak and 30 MiB" in text and "has 512 MiB" in text
     assert read_pointer(bucket.read).version == 1
@@ -122,11 +123,67 @@ def test_a_forced_release_over_a_damaged_one_goes_on_counting(
     assert (pointer.version, len(pointer.history)) == (2, 1)
 
 
+def described(**changes: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a manifest by the default schema with changed fields; None takes one away."""
+    fields = [
+        {**entry, **(changes.pop(entry["name"], {}) or {})}
+        for entry in DEFAULT.document["fields"]
+        if changes.get(entry["name"], {}) is not None
+    ]
+    new = [{"name": name, **entry} for name, entry in changes.items() if entry]
+    return {"model_schema": {**DEFAULT.document, "fields": [*fields, *new]}}
+
+
+def values(*names: str) -> dict[str, Any]:
+    return {"values": [{"name": name} for name in names]}
+
+
+@pytest.mark.parametrize(
+    ("after", "less"),
+    [
+        (described(), []),
+        (described(zone=values("West", "Skybox", "VIP", "North", "East", "South")), []),
+        (described(match_minute={"maximum": 200, "kind": "number"}), []),
+        (described(humidity={"kind": "number", "required": False}), []),
+        (described(zone={"required": False}), []),
+        (described(temperature=None), ["without temperature"]),
+        (described(zone=values("VIP", "North", "South")), ["zone without East, West"]),
+        (described(match_minute={"maximum": 120}), ["match_minute from 0 to 120 instead of 0 to 130"]),
+        (described(score_diff={"minimum": -5}), ["score_diff from -5 to 10 instead of -10 to 10"]),
+        (described(temperature={"kind": "integer"}), ["temperature is of kind integer instead of number"]),
+        (described(event={"required": True}), ["event is required"]),
+        (described(humidity={"kind": "number", "required": True}), ["humidity is new and required"]),
+    ],
+)
+def test_what_callers_could_not_send_any_more_is_named(
+    candidates: Candidates, after: dict[str, Any], less: list[str]
+) -> None:
+    assert narrowed(described(), after) == less
+    even = Comparison(Difference(0.8, 0.8, 0.001, "on the same 1,000 rows"))
+    candidate = changed(candidates[0], **after)
+    verdict = judge(candidate, live(candidates[1]), Limits(), lambda _: even)
+    assert verdict.refusals == []
+    assert verdict.breaking == [f"callers could not send what live release 7 accepts: {text}" for text in less]
+    accepted = judge(candidate, live(candidates[1]), Limits(accept_schema_change=True), lambda _: even)
+    assert accepted.breaking == [] and (not less or less[0] in str(accepted.notes))
+
+
+def test_a_sponsor_that_is_gone_or_new_takes_nothing_from_callers() -> None:
+    sponsors = [*DEFAULT.document["sponsors"][2:], {"name": "Nike"}]
+    assert narrowed(described(), {"model_schema": {**DEFAULT.document, "sponsors": sponsors}}) == []
+
+
+def test_a_release_of_an_older_version_tells_of_its_columns_only() -> None:
+    old = {"columns": ["match_minute", "zone_VIP"]}
+    assert narrowed(old, described() | {"columns": ["match_minute", "zone_VIP", "zone_Skybox"]}) == []
+    assert narrowed(old, described() | {"columns": ["match_minute"]}) == ["without zone_VIP"]
+
+
 def live(candidate: Candidate, **facts: Any) -> Release:
     return Release(Pointer(7, "0" * 64, "", ""), {**candidate.facts, **facts}, candidate.files)
 
 
-OWN = {"metrics": {"accuracy": 0.8, "rows": 1000, "ceiling": None}, "split": spool.SPLIT}
+OWN = {"metrics": {"accuracy": 0.8, "rows": 1000, "ceiling": None}, "split": spool.split_rule(DEFAULT)}
 
 
 @pytest.mark.parametrize(("rows", "refused"), [(300, False), (3000, True)])
@@ -149,13 +206,13 @@ def test_both_releases_are_asked_about_the_same_rows_and_a_context_counts_once(
     rows = rows_of(Case(4000, 0, 0.1), 0, 5)
     found = []
     for copies in (1, 5):
-        source = spool.write(tmp_path / str(copies), {}, [rows] * copies, "rows")
-        measured = evaluate(Model(candidates[0].files["model.onnx"], CLASSES), source)
+        source = spool.write(tmp_path / str(copies), DEFAULT, {}, [rows] * copies, "rows")
+        measured = evaluate(Model(candidates[0].files["model.onnx"], DEFAULT, DEFAULT.classes), source)
         result = compare(live(candidates[1]), measured, source)
-        other = evaluate(Model(candidates[1].files["model.onnx"], CLASSES), source)
+        other = evaluate(Model(candidates[1].files["model.onnx"], DEFAULT, DEFAULT.classes), source)
         assert result.total.before == pytest.approx(other.metrics["accuracy"], abs=1e-6)
         assert result.total.after == pytest.approx(measured.metrics["accuracy"], abs=1e-6)
-        assert set(result.sponsors) == set(CLASSES)
+        assert set(result.sponsors) == set(DEFAULT.classes)
         assert measured.metrics["rows"] == copies * measured.metrics["contexts"]
         found.append(result)
         differ = int((measured.right != other.right).sum())
@@ -165,10 +222,13 @@ def test_both_releases_are_asked_about_the_same_rows_and_a_context_counts_once(
     # the same rows five times tell no more than once
     assert found[1].total.deviation == pytest.approx(found[0].total.deviation)
     # a release with other columns is asked with those that it knows: here the last zone and event are strange to it
-    renamed = ["zone_Skybox" if name == "zone_West" else name for name in COLUMNS]
-    blind = compare(live(candidates[1], columns=renamed), measured, source).total
+    renamed = ["zone_Skybox" if name == "zone_West" else name for name in DEFAULT.columns]
+    document = json.loads(json.dumps(DEFAULT.document).replace('"name": "West"', '"name": "Skybox"'))
+    golden = [row for row in candidates[1].facts["golden"] if row["context"]["zone"] != "West"]
+    strange = live(candidates[1], columns=renamed, model_schema=document, golden=golden)
+    blind = compare(strange, measured, source).total
     assert 0.3 < blind.before < result.total.before
-    with pytest.raises(ReleaseError, match="names no columns"):
+    with pytest.raises(ReleaseError, match="trained on columns None"):
         compare(live(candidates[1], columns=None), measured, source)
 
 
@@ -177,7 +237,7 @@ def test_a_release_that_may_know_the_rows_is_judged_by_its_manifest(candidates: 
         raise AssertionError("it must not be asked")
 
     candidate = changed(candidates[0], **OWN)
-    for split in (None, "the first tenth", spool.SPLIT.replace("zone", "stand")):
+    for split in (None, "the first tenth", spool.split_rule(DEFAULT).replace("zone", "stand")):
         before = live(candidates[1], metrics={"accuracy": 0.81, "rows": 900, "ceiling": None}, split=split)
         verdict = judge(candidate, before, Limits(), asked)
         assert verdict.refusals == []

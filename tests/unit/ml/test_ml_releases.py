@@ -257,7 +257,7 @@ def test_no_flipped_or_torn_byte_reaches_the_model_loader(
     contents = stored(candidates[0], bucket, client)
     onnx = candidates[0].files["model.onnx"]
     loaded = []
-    monkeypatch.setattr("ml.core.serving.Model.__init__", lambda self, data, classes: loaded.append(data))
+    monkeypatch.setattr("ml.core.serving.Model.__init__", lambda self, data, schema, classes: loaded.append(data))
     monkeypatch.setattr("ml.core.serving.Model.prove", lambda self, golden: None)
     digest = read_pointer(bucket.read).manifest
     paths = [blob_path(load_release(bucket.read).manifest["files"]["model.onnx"]["sha256"], "model.onnx")]

@@ -21,7 +21,7 @@ from google.cloud.storage import Client
 from ml import fingerprint
 from ml.bucket import Bucket
 from ml.core import releases
-from ml.core.features import COLUMNS
+from ml.core.schema import DEFAULT
 from ml.core.serving import model_of
 from ml.core.spending import Rates
 from ml.forest.estimate import Prediction
@@ -72,7 +72,7 @@ def test_a_run_says_what_it_does_saves_the_files_and_publishes_them(
 
     release = releases.load_release(Bucket(BUCKET, client).read, ("model.onnx", "model_columns.joblib"))
     model_of(release)  # its golden rows are replayed
-    assert joblib.load(io.BytesIO(release.files["model_columns.joblib"])) == list(COLUMNS)
+    assert joblib.load(io.BytesIO(release.files["model_columns.joblib"])) == list(DEFAULT.columns)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["fingerprint"] == fingerprint.fingerprint(1500, 7) == release.manifest["fingerprint"]
     assert manifest["files"]["model.onnx"]["sha256"] == release.manifest["files"]["model.onnx"]["sha256"]

@@ -38,6 +38,7 @@ DISK = Disk("ml-training-vm", ZONE, "pd-standard", 30, ("ml-training-vm",))
 OURS = Holdings((VM,), (DISK,), (), Bucket("models", "us-central1", "STANDARD"))
 FOREIGN_VM = Vm("other", "us-east1-b", "e2-medium", "RUNNING")
 STOPPED = replace(FOREIGN_VM, status="TERMINATED")
+STAGING = replace(VM, name="ml-training-staging-vm", addresses=(), site="fanops-m4-staging")
 
 
 def having(**changes: Any) -> Holdings:
@@ -52,6 +53,7 @@ REFUSED: list[tuple[str, dict[str, Any], Holdings, str, str]] = [
     ("vm-region", {"zone": "europe-west1-b"}, Holdings(), "7.31", "us-central1, us-east1, us-west1"),
     ("spot-vm", {}, having(vms=(replace(VM, spot=True),)), "6.11", "delete_vm.yml"),
     ("second-vm", {}, having(vms=(VM, FOREIGN_VM)), "24.46", "instances stop other --zone=us-east1-b"),
+    ("second-vm", {}, having(vms=(VM, STAGING)), "6.11", "wait until its run has ended, or stop it"),
     # two times e2-micro 6.11 + disk 1.20 + address 3.65
     ("worker-vms", {"workers": 2}, OURS, "21.93", "training_workers to 0"),
     ("disk-type", {"disk_type": "pd-balanced"}, Holdings(), "3.00", "vm_disk_type to pd-standard"),
@@ -66,6 +68,17 @@ REFUSED: list[tuple[str, dict[str, Any], Holdings, str, str]] = [
         having(disks=(DISK, Disk("data", ZONE, "pd-standard", 30, users=("other-vm",)))),
         "1.20",
         "instances delete other-vm",
+    ),
+    # 30 + 10 GB: the disk of another environment's VM, on or off
+    (
+        "disk-total",
+        {},
+        having(
+            vms=(replace(STAGING, status="TERMINATED"),),
+            disks=(DISK, Disk(STAGING.name, ZONE, "pd-standard", 10, (STAGING.name,))),
+        ),
+        "0.40",
+        "vm_disk_size_gb may come to 30 in all",
     ),
     # 30 + 15 + 5 GB: 20 over
     (
@@ -115,6 +128,14 @@ def test_every_rule_is_proven_above() -> None:
         ({"zone": "us-west1-b", "bucket_location": "US-WEST1"}, Holdings()),
         ({}, having(vms=(VM, STOPPED))),  # a VM that does not run costs nothing
         ({"disk_size_gb": 10}, having(disks=(replace(DISK, size_gb=10), Disk("old", ZONE, "pd-standard", 20)))),
+        # two environments of which one trains, with disks that fit
+        (
+            {"disk_size_gb": 20},
+            having(
+                vms=(VM, replace(STAGING, status="TERMINATED")),
+                disks=(replace(DISK, size_gb=20), Disk(STAGING.name, ZONE, "pd-standard", 10, (STAGING.name,))),
+            ),
+        ),
         # what the VM is while it does not run is set right by its next start
         ({}, having(vms=(replace(VM, machine_type="e2-small", status="TERMINATED"),))),
         # making it free again needs no permission
@@ -125,7 +146,17 @@ def test_every_rule_is_proven_above() -> None:
             having(vms=(replace(VM, zone="us-east1-b"),), disks=(replace(DISK, zone="us-east1-b"),)),
         ),
     ],
-    ids=["empty", "deployed", "other free region", "stopped VM", "30 GB in two", "stopped", "resize back", "fallback"],
+    ids=[
+        "empty",
+        "deployed",
+        "other free region",
+        "stopped VM",
+        "30 GB in two",
+        "staging",
+        "stopped",
+        "resize back",
+        "fallback",
+    ],
 )
 def test_what_is_free_passes(changes: dict[str, Any], found: Holdings) -> None:
     assert judge(replace(WANTED, **changes), found, PRICES) == []

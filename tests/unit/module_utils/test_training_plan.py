@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.training.plan import FingerprintError, TrainingPlan, plan_training
 
+from ml.core.schema import DEFAULT
 from ml.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -39,6 +41,9 @@ def plan(live: dict[str, Any] | GoogleApiError | None, **options: Any) -> Traini
         "seed": 42,
         "data": "",
         "data_days": 0,
+        "model_schema": "",
+        "sponsor_catalogue": "",
+        "accept_schema_change": False,
     }
     return plan_training(
         read_live, run_command, {**given, "force": False, "accept_source_change": False, **options}, sys.executable, NOW
@@ -101,3 +106,24 @@ def test_synthetic_rows_never_replace_own_data_without_a_word() -> None:
     assert plan(own, accept_source_change=True)["needed"]
     assert plan({**own, "fingerprint": WANTED})["needed"] is False
     assert plan({**own, "source": "10,000 synthetic rows"})["needed"]
+
+
+def test_what_callers_could_not_send_any_more_is_refused_before_a_vm_is_started(tmp_path: Path) -> None:
+    document = json.loads((ROOT / "ml/core/schema.json").read_text(encoding="utf-8"))
+    zone = next(field for field in document["fields"] if field["name"] == "zone")
+    zone["values"] = [value for value in zone["values"] if value["name"] != "West"] + ["Skybox"]
+    own = tmp_path / "stadium.json"
+    own.write_text(json.dumps(document), encoding="utf-8")
+    live = {"fingerprint": "other", "manifest_sha256": "ab" * 32, "model_schema": DEFAULT.document}
+    given: dict[str, Any] = {"model_schema": str(own), "data": str(ROOT / "pyproject.toml")}
+    with pytest.raises(FingerprintError) as refused:
+        plan(live, **given)
+    assert str(refused.value) == (
+        "Callers could not send what the live release accepts: zone without West. Correct model_schema, or accept it with "
+        "-e accept_schema_change=true."
+    )
+    accepted = plan(live, accept_schema_change=True, **given)
+    assert accepted["needed"] and accepted["fingerprint"] != plan(live, data=given["data"])["fingerprint"]
+    own.write_text("{", encoding="utf-8")
+    with pytest.raises(FingerprintError, match=r"stadium.json, line 1: .*; correct the JSON"):
+        plan(live, **given)

@@ -63,16 +63,17 @@ def test_a_training_machine_gets_the_code_the_lock_and_the_prices(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tasks = yaml.safe_load((REPOSITORY / "roles/model_training/tasks/pack.yml").read_text(encoding="utf-8"))
-    described = next(task["source_archive"]["source"] for task in tasks if "source_archive" in task)
+    described = next(task["vars"] for task in tasks if "source_archive" in task)
     source = [
-        {**item, "src": item["src"].replace("{{ model_training_source }}", str(REPOSITORY))} for item in described
+        {**item, "src": item["src"].replace("{{ model_training_source }}", str(REPOSITORY))}
+        for item in described["__model_training_sources"]
     ]
     made = call_module("source_archive", capsys, {"path": str(tmp_path / "code.tar"), "source": source})
     with tarfile.open(made["path"]) as archive:
         names = {member.name for member in archive.getmembers() if member.isfile()}
     package = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "ml").rglob("*.py")}
     assert {name for name in package if not name.startswith("ml/function/")} <= names
-    data = {"ml/VERSION", "ml/core/sponsors.json", "ml/report/run_report.html.j2"}
+    data = {"ml/VERSION", "ml/core/schema.json", "ml/core/sponsors.json", "ml/report/run_report.html.j2"}
     assert names - package == data | {
         "requirements/training.txt",
         "requirements/training-data.txt",
@@ -82,3 +83,20 @@ def test_a_training_machine_gets_the_code_the_lock_and_the_prices(
         "ansible/module_utils/fanops/training/run.py",
         "ansible/module_utils/fanops/training/outcome.py",
     }
+
+
+def test_a_site_s_own_description_takes_the_place_of_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By which the VM trains, with a controller or without."""
+    tasks = yaml.safe_load((REPOSITORY / "roles/model_training/tasks/pack.yml").read_text(encoding="utf-8"))
+    own = next(task["vars"] for task in tasks if "source_archive" in task)["__model_training_description"]
+    source = [{"src": str(REPOSITORY / "ml"), "dest": "ml", "exclude": ["function"]}]
+    for item in own:
+        (tmp_path / Path(item["dest"]).name).write_text("{}", encoding="utf-8")
+        source.append({**item, "src": str(tmp_path / Path(item["dest"]).name)})
+    made = call_module("source_archive", capsys, {"path": str(tmp_path / "code.tar"), "source": source})
+    with tarfile.open(made["path"]) as archive:
+        for name in ("ml/core/schema.json", "ml/core/sponsors.json"):
+            content = archive.extractfile(name)
+            assert content is not None and content.read() == b"{}"

@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from ml.core.schema import DEFAULT
 from plugins.filter.runbook_lines import release_lines, resource_lines, run_title
-from plugins.filter.site_inputs import bucket_grants, command_options, match_context, schedule_allows, worker_names
+from plugins.filter.site_inputs import (
+    bucket_grants,
+    command_options,
+    example_context,
+    match_context,
+    schedule_allows,
+    worker_names,
+)
 
+FIELDS = DEFAULT.document["fields"]
 LIVE = {
     "release": "3f9a1c22" * 8, "version": 3, "live": True, "promoted": "2026-11-24T10:00:05+00:00", "action": "promote",
     "reason": "passed the gate", "forced": True, "created": "2026-11-24T10:00:00+00:00", "code": "c0de" * 16,
@@ -56,14 +65,26 @@ def test_a_log_says_which_run_it_is_of_and_how_that_ended(log: dict[str, Any], t
 
 
 def test_a_question_has_numbers_where_the_command_line_has_text() -> None:
-    given = {"zone": "VIP", "match_minute": "67", "score_diff": "-1", "temperature": "20.5", "crowd_density": None}
-    assert match_context(given) == {"zone": "VIP", "match_minute": 67, "score_diff": -1, "temperature": 20.5}
+    given = {"event": "Goal", "match_minute": "67", "score_diff": "-1", "temperature": "20.5", "crowd_density": ""}
+    expected = {"zone": "VIP", "event": "Goal", "match_minute": 67, "score_diff": -1, "temperature": 20.5}
+    assert match_context(given, FIELDS) == expected  # a zone is required: its example
+
+
+def test_an_example_is_short_and_follows_from_the_schema() -> None:
+    assert example_context(FIELDS) == {"zone": "VIP", "event": "Goal"}
+    own = [
+        {"name": "stand", "kind": "choice", "values": ["A", "B"], "required": True},
+        {"name": "rain", "kind": "number", "minimum": 1.5, "maximum": 9, "required": True},
+        {"name": "wind", "kind": "number", "minimum": 0, "maximum": 9, "default": 3},
+    ]
+    assert example_context(own) == {"stand": "A", "rain": 1.5}
+    assert match_context({"wind": "4"}, own) == {"stand": "A", "rain": 1.5, "wind": 4.0}
 
 
 @pytest.mark.parametrize(("name", "value"), [("match_minute", "half"), ("score_diff", "1.5"), ("temperature", "warm")])
 def test_a_number_that_is_none_is_refused_rather_than_taken_for_zero(name: str, value: str) -> None:
     with pytest.raises(AnsibleFilterError, match=f'{name} is "{value}": give a (whole )?number'):
-        match_context({name: value})
+        match_context({name: value}, FIELDS)
 
 
 def test_options_that_are_not_set_are_left_out_and_zero_is_set() -> None:

@@ -51,4 +51,6 @@ def forward(
     for name, value in answer.getheaders():
         if name.lower() not in HOP_BY_HOP | OF_THE_SERVER:
             response.headers.add(name, value)
+    if verb == "HEAD" and (length := answer.getheader("Content-Length")):  # of the body that GET would have
+        response.headers["Content-Length"] = length
     return response
