@@ -134,10 +134,12 @@ def test_people_are_told_once_and_a_month_has_a_ceiling(owner: Owner, told: tupl
     hours = sum(one["hours"] for one in costs["runs"][-1:])
     assert costs["ceiling"]["ceiling"] == 0 and costs["ceiling"]["spent"] == round(hours * (0.016752855 + 0.005), 2)
 
-    # With enough of it the same run goes on.
-    with_parameters(owner, samples=3000, monthly_ceiling_usd=5.0)
-    started_by_the_schedule(cloud)
-    assert (history(cloud)[-1]["result"], messages[-1]["event"]) == ("promoted", "promoted") and len(messages) == 4
+    # With enough of it the same run goes on: to the gate, which refuses it, and with more rows beyond.
+    for samples, result in ((3000, "refused"), (12000, "promoted")):
+        with_parameters(owner, samples=samples, monthly_ceiling_usd=5.0)
+        started_by_the_schedule(cloud)
+        assert (history(cloud)[-1]["result"], messages[-1]["event"]) == (result, result), messages[-1]
+    assert len(messages) == 5
 
     removed = cloud.playbook("playbooks/teardown.yml", "-e", f"confirm={PROJECT}", *site[:2])
     assert removed.code == 0 and "Nothing that this project made is left" in removed.output, removed.output[-4000:]
