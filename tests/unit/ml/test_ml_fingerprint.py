@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -16,6 +17,16 @@ from ml.core.schema import DEFAULT
 from ml.fingerprint import DEFAULT_SAMPLES, DEFAULT_SEED, LARGEST_SEED, LOCKS, fingerprint, main
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_of_other_tests() -> None:
+    """Collect what other files' tests left.
+
+    A finalizer that warns while source is parsed here has its traceback printed, which parses source too; Python 3.11 fails then
+    with "AST constructor recursion depth mismatch".
+    """
+    gc.collect()
 
 
 @pytest.fixture
