@@ -173,7 +173,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-roles prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-data
 prove-data: setup ## 10,000 random data files against Python's csv module: rows in = rows used + rows named

@@ -28,6 +28,9 @@ WRAPPING = re.compile(
     r"^(?:Task failed: )?(?:Finalization of task args for '[^']+' failed: )?(?:Error while resolving value for '[^']+': )?"
     r"(?:The filter plugin '[^']+' failed: )?"
 )
+#: A variable of the inventory is missing: another inventory was given, or another folder's ansible.cfg is in force.
+UNDEFINED = re.compile(r"'\w+' is undefined")
+INVENTORY = "run it in this repository's folder, without -i or with -i inventory/environments/production (or staging)"
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries no types
@@ -61,4 +64,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
 
     def _remember(self, result: Any) -> None:
         reason = filter_loader.get("failure_reason").j2_function(result.result)
-        self._last[result.host.get_name()] = WRAPPING.sub("", reason)
+        reason = WRAPPING.sub("", reason)
+        self._last[result.host.get_name()] = f"{reason}: {INVENTORY}" if UNDEFINED.fullmatch(reason) else reason

@@ -52,6 +52,13 @@ def test_the_reason_is_not_wrapped_in_how_ansible_came_upon_it(tmp_path: Path) -
     assert run(tmp_path, [{"ansible.builtin.command": {"cmd": unset}}])[-1] == "Failed: Export GCP_PROJECT."
 
 
+def test_a_missing_variable_tells_which_inventory_has_it(tmp_path: Path) -> None:
+    last = run(tmp_path, [{"ansible.builtin.debug": {"msg": "{{ model_bucket }}"}}])[-1]
+    assert last.startswith(
+        "Failed: 'model_bucket' is undefined: run it in this repository's folder, without -i or with -i inventory/"
+    )
+
+
 def test_an_output_for_programs_stays_one_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json")
     said = "\n".join(run(tmp_path, [{"ansible.builtin.fail": {"msg": "broken"}}]))
