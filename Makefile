@@ -177,7 +177,7 @@ prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard 
 
 .PHONY: prove-data
 prove-data: setup ## 10,000 random data files against Python's csv module: rows in = rows used + rows named
-	@FANOPS_PROVE_DATA=10000 $(BIN)/pytest -q tests/unit/ml/test_ml_data_files.py -k rows_in
+	@FANOPS_PROVE_DATA=10000 $(BIN)/pytest -q --timeout=3600 tests/unit/ml/test_ml_data_files.py -k rows_in
 
 .PHONY: prove-roles
 prove-roles: ## Every role again, with options that change what it does

@@ -109,9 +109,9 @@ def test_rows_in_are_rows_used_and_rows_named(
     path.write_bytes(content)
     text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     try:
-        expected = list(csv.reader(io.StringIO(text, newline=""), delimiter=chr(delimiter), strict=True))[1:]
+        header, *expected = csv.reader(io.StringIO(text, newline=""), delimiter=chr(delimiter), strict=True)
     except csv.Error:
-        expected = [["a row that cannot be read"]]
+        header, expected = [], [["a row that cannot be read"]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ml.data.file_reader._BATCH_ROWS", batch)
         try:
@@ -119,7 +119,9 @@ def test_rows_in_are_rows_used_and_rows_named(
         except DataError as error:
             blank = not any("".join(row).strip() for row in expected)
             swallowed = "looks like rows" in str(error)
-            assert swallowed or blank or any(row and not fits(row) for row in expected), error
+            # A stray quote may have made a part of the rows a name of the header.
+            spoilt = len(header) != len(NAMES) + 2
+            assert swallowed or blank or spoilt or any(row and not fits(row) for row in expected), error
             return
     used = [row for row in expected if "".join(row).strip()]
     assert all(map(fits, used))
