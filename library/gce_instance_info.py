@@ -28,12 +28,12 @@ options:
     elements: str
   host_keys:
     description:
-      - Whether to read the host keys. The instance must be running.
+      - Whether to read the SSH host key of type ssh-ed25519. The instance must be running.
       - It must have been created with the metadata V(enable-guest-attributes=TRUE).
     type: bool
     default: false
   host_keys_timeout:
-    description: Seconds to wait for a guest that is still booting. With V(0), missing keys are no error.
+    description: Seconds to wait for a guest that is still booting. With V(0), a missing key is no error.
     type: int
     default: 180
   serial_port:
@@ -67,7 +67,7 @@ instance:
   returned: success
   type: dict
 host_keys:
-  description: The host keys, each as C(type base64). Empty when not asked for or when the instance is not running.
+  description: The host key, as C(type base64). Empty when not asked for or when the instance is not running.
   returned: success
   type: list
   elements: str

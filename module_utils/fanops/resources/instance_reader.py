@@ -15,8 +15,12 @@ from ansible.module_utils.fanops.resources.power_history import power_history
 SERIAL_TAIL = 65536
 
 
+#: Guests publish their host keys one by one. This type is enough, and an answer with all of them would depend on the moment.
+KEY_TYPE = "ssh-ed25519"
+
+
 def read_host_keys(client: Client, url: str, title: str, timeout: int) -> list[str]:
-    """The published host keys, sorted; waits for them up to ``timeout`` seconds, fails when they do not come."""
+    """The published host key of type ssh-ed25519; waits for it up to ``timeout`` seconds, fails when it does not come."""
 
     def probe() -> list[str] | None:
         found = client.find(
@@ -25,7 +29,7 @@ def read_host_keys(client: Client, url: str, title: str, timeout: int) -> list[s
             params={"queryPath": "hostkeys/"},
         )
         items = ((found or {}).get("queryValue") or {}).get("items") or []
-        return sorted(f"{item['key']} {item['value']}" for item in items) or None
+        return [f"{item['key']} {item['value']}" for item in items if item["key"] == KEY_TYPE] or None
 
     if timeout <= 0:
         return probe() or []

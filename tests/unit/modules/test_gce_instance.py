@@ -67,8 +67,8 @@ class Vm:
         pairs = [{"key": key.replace("_", "-"), "value": value} for key, value in items.items()]
         self.ask("setMetadata", items=pairs, fingerprint=fingerprint)
 
-    def publish_host_key(self) -> None:
-        guest_view.put_attribute(self.google.cloud, self.ref, "hostkeys", "ssh-ed25519", "AAAA")
+    def publish_host_key(self, kind: str = "ssh-ed25519") -> None:
+        guest_view.put_attribute(self.google.cloud, self.ref, "hostkeys", kind, "AAAA")
 
 
 @pytest.fixture(autouse=True)
@@ -309,10 +309,15 @@ def _guest(vm: Vm) -> str:
 
 
 def test_info_waits_for_host_keys(run: RunModule, google: Session, vm: Vm) -> None:
+    # A guest publishes one key after the other, and a second run must find what the first one found.
+    google.clock.at(2, lambda: vm.publish_host_key("ecdsa-sha2-nistp256"))
     google.clock.at(6, vm.publish_host_key)
+    google.clock.at(8, lambda: vm.publish_host_key("ssh-rsa"))
     vm.google.cloud.guests.table[_guest(vm)].console = b"booted\n"
     result = run("gce_instance_info", **BARE, host_keys=True, serial_port=True)
     assert result["host_keys"] == ["ssh-ed25519 AAAA"]
+    google.clock.sleep(10)
+    assert run("gce_instance_info", **BARE, host_keys=True)["host_keys"] == ["ssh-ed25519 AAAA"]
     assert result["serial_output"] == "booted\n"
     assert not result["changed"]
 
