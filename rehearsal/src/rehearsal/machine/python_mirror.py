@@ -35,7 +35,7 @@ LOADER = GUEST_FOLDER / "runtime" / "ld-linux-x86-64.so.2"
 GLIBC = ("libc.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libresolv.so.2", "libm.so.6")
 NEEDED = tuple(name for name in GLIBC if name != "libc.so.6")
 DROPPED = ("test", "idlelib", "tkinter", "lib2to3/tests", "ensurepip/__pycache__", "distutils/tests", "sqlite3/test")
-VERSION = 2
+VERSION = 3
 """Counts changes to how the archive is made, so that archives made the old way are made anew."""
 
 
@@ -221,7 +221,12 @@ def _copy(prefix: Path, python: Path) -> str:
 
     def ignore(folder: str, names: list[str]) -> set[str]:
         inside = Path(folder)
-        caches = {name for name in names if name == "__pycache__" or name.endswith(".a") or inside / name in dropped}
+        # Without tkinter its extension is of no use, and its libraries are rarely installed.
+        caches = {
+            name
+            for name in names
+            if name == "__pycache__" or name.endswith(".a") or name.startswith("_tkinter.") or inside / name in dropped
+        }
         if inside == prefix / library / "site-packages":
             return {name for name in names if not re.match(r"(pip|setuptools)(-|$)|_distutils_hack$", name)}
         return caches
