@@ -21,10 +21,13 @@ from typing import Any
 
 import pytest
 
+from rehearsal.services.artifactregistry import images
+from rehearsal.services.compute import resource_policies
 from rehearsal.services.functions import addresses, build, deploy, instances, invoke, lifecycle, runtimes
 from rehearsal.services.functions.names import FunctionName
 
 LOCATION = "https://cloudfunctions.googleapis.com/v2/projects/fanops-rehearsal/locations/us-central1"
+REGISTRY = "https://artifactregistry.googleapis.com/v1/projects/fanops-rehearsal/locations/us-central1/repositories"
 RUN = "https://run.googleapis.com/v{}/projects/fanops-rehearsal/locations/us-central1/services/hello"
 URI = FunctionName("fanops-rehearsal", "us-central1", "hello").uri
 OLDER = "https://us-central1-fanops-rehearsal.cloudfunctions.net/hello"
@@ -108,7 +111,7 @@ class Processes:
 
 
 @pytest.fixture
-def cloud(control_plane: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cloud(control_plane: Any, storage_server: Any, ask: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     port = 20_000 + os.getpid() % 20_000
     monkeypatch.setattr(instances, "PORT", port)
     monkeypatch.setattr(invoke, "PORT", port)
@@ -227,6 +230,84 @@ def test_a_public_function_is_deployed_called_updated_and_deleted(
     assert call(ask).status_code == 404
     assert cloud.containers.known == {} and cloud.store.list("functions.addresses") == []
     assert not [entry for entry in cloud.log.entries() if entry.violations]
+
+
+def test_a_deployment_leaves_its_source_and_an_image_which_the_functions_deletion_does_not_touch(
+    cloud: Any, ask: Any, create: Any
+) -> None:
+    create()
+    assert wait(ask, ask("DELETE", f"{LOCATION}/functions/hello"))["done"]
+    create(MAIN.replace('"one"', '"two"'))
+    assert wait(ask, ask("DELETE", f"{LOCATION}/functions/hello"))["done"]
+    storage = "https://storage.googleapis.com/storage/v1/b"
+    buckets = {one["name"]: one for one in ask("GET", f"{storage}?project=fanops-rehearsal").get_json()["items"]}
+    kept, uploads = (
+        "gcf-v2-sources-482910376155-us-central1",
+        "gcf-v2-uploads-482910376155.us-central1.cloudfunctions.appspot.com",
+    )
+    assert buckets.keys() == {kept, uploads}
+    assert buckets[kept]["labels"] == {"goog-managed-by": "cloudfunctions"} and buckets[kept]["versioning"]["enabled"]
+    objects = [
+        [one["name"] for one in ask("GET", f"{storage}/{name}/o").get_json()["items"]] for name in (kept, uploads)
+    ]
+    assert objects[0] == ["hello/function-source.zip"] and len(objects[1]) == 2
+
+    repository = ask("GET", f"{REGISTRY}/gcf-artifacts").get_json()
+    images = ask("GET", f"{REGISTRY}/gcf-artifacts/dockerImages").get_json()["dockerImages"]
+    assert repository["labels"] == {"goog-managed-by": "cloudfunctions"} and repository["format"] == "DOCKER"
+    assert int(repository["sizeBytes"]) == sum(int(image["imageSizeBytes"]) for image in images)
+    registry = "us-central1-docker.pkg.dev/fanops-rehearsal/gcf-artifacts/fanops--rehearsal__us--central1__hello"
+    assert [(image["uri"].partition("@")[0], image["tags"]) for image in images] == [
+        (registry, ["version_1"]),
+        (registry, ["version_2", "latest"]),
+        (f"{registry}/cache", ["latest"]),
+    ]
+    packages = [one["name"] for one in ask("GET", f"{REGISTRY}/gcf-artifacts/packages").get_json()["packages"]]
+    assert packages[1].endswith("__hello%2Fcache")
+    for name in packages:
+        operation = ask("DELETE", f"https://artifactregistry.googleapis.com/v1/{name}").get_json()
+        assert ask("GET", f"https://artifactregistry.googleapis.com/v1/{operation['name']}").get_json()["done"]
+    assert ask("GET", f"{REGISTRY}/gcf-artifacts").get_json()["sizeBytes"] == "0"
+    assert ask("DELETE", f"{REGISTRY}/gcf-artifacts").status_code == 200
+    assert ask("GET", f"{REGISTRY}/gcf-artifacts").status_code == 404
+    assert not [entry for entry in cloud.log.entries() if entry.violations]
+
+
+def test_cleanup_policies_are_carried_out_once_a_day_and_keeping_goes_before_deleting(cloud: Any, ask: Any) -> None:
+    store = cloud.store
+    for function in ("ours", "theirs"):
+        for _ in range(4):
+            images.push(store, "fanops-rehearsal", "us-central1", function, 10)
+    ours = "fanops--rehearsal__us--central1__ours"
+
+    def tags(package: str) -> list[str]:
+        found = ask("GET", f"{REGISTRY}/gcf-artifacts/dockerImages").get_json()["dockerImages"]
+        return [image["tags"][0] for image in found if f"/{package}@" in image["uri"]]
+
+    def put(policies: dict[str, Any], **more: Any) -> Any:
+        body = json.dumps({"cleanupPolicies": policies, **more}).encode()
+        mask = ",".join(["cleanupPolicies", *more])
+        return ask("PATCH", f"{REGISTRY}/gcf-artifacts?updateMask={mask}", body)
+
+    policies = {
+        "keep": {"id": "keep", "action": "KEEP", "mostRecentVersions": {"keepCount": 2, "packageNamePrefixes": [ours]}},
+        "delete": {
+            "id": "delete",
+            "action": "DELETE",
+            "condition": {"olderThan": "3600s", "packageNamePrefixes": [ours]},
+        },
+    }
+    assert put({"odd": {"id": "odd", "action": "DELETE", "mostRecentVersions": {"keepCount": 1}}}).status_code == 400
+    assert put(policies, cleanupPolicyDryRun=True).status_code == 200
+    resource_policies.move_ahead(store, 86_400)
+    assert len(tags(ours)) == 4, "they are only tried"
+    assert put(policies, cleanupPolicyDryRun=False).status_code == 200
+    assert len(tags(ours)) == 4, "not before the next day"
+    resource_policies.move_ahead(store, 86_400)
+    assert tags(ours) == ["version_3", "version_4"] and tags(f"{ours}/cache") == ["latest"]
+    assert len(tags(ours.replace("ours", "theirs"))) == 4
+    images.push(store, "fanops-rehearsal", "us-central1", "ours", 10)
+    assert tags(ours) == ["version_3", "version_4", "version_5"]
 
 
 def test_settings_change_without_a_new_source(ask: Any, create: Any) -> None:

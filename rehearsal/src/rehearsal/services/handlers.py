@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Importing this module registers every handler."""
 
+import rehearsal.services.artifactregistry.api
 import rehearsal.services.compute.access_configs
 import rehearsal.services.compute.addresses
 import rehearsal.services.compute.batch

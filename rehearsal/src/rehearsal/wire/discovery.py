@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from rehearsal.errors import ApiError
 
 DOCUMENTS = (
+    "artifactregistry.v1",
     "compute.v1",
     "storage.v1",
     "cloudfunctions.v2",

@@ -19,7 +19,8 @@ from rehearsal import trouble
 from rehearsal.machine.containers import ContainerError
 from rehearsal.machine.images import ImageError
 from rehearsal.machine.network import NetworkError
-from rehearsal.services.functions import addresses, build, instances, names, operations, records, uploads
+from rehearsal.services.artifactregistry import images
+from rehearsal.services.functions import addresses, buckets, build, instances, names, operations, records, uploads
 from rehearsal.services.functions.build import BuildError, Built
 from rehearsal.services.functions.instances import StartError
 from rehearsal.services.functions.names import FunctionName
@@ -97,8 +98,19 @@ def _build(cloud: Cloud, name: FunctionName, wanted: dict[str, Any], operation: 
     except (BuildError, ImageError, ContainerError, NetworkError) as error:
         message = f"Build failed with status: FAILURE and message: {error}\nFor more details see the logs at {url}"
         raise DeployError(operations.INVALID_ARGUMENT, message) from error
+    _leave(cloud, name, number, built)
     operation.stage("BUILD", "COMPLETE", "Built", resource=config["build"], resourceUri=url)
     return built, generation
+
+
+def _leave(cloud: Cloud, name: FunctionName, number: str, built: Built) -> None:
+    """Keep source and image in the project, as Google does for every build; nobody deletes them with the function."""
+    archive = uploads.archive(cloud, built.source).read_bytes()
+    bucket = buckets.sources(number, name.region)
+    buckets.store(cloud, name.project, bucket, name.region, f"{name.id}/function-source.zip", archive)
+    installed = build.environment_folder(cloud, built.environment)
+    size = sum(path.lstat().st_size for path in installed.rglob("*") if path.is_file())
+    images.push(cloud.store, name.project, name.region, name.id, size)
 
 
 def _check_agent(cloud: Cloud, name: FunctionName) -> None:
@@ -198,7 +210,7 @@ def _finish(
     config = wanted["buildConfig"]
     # As on Google, the archive is copied out of the upload bucket.
     stored = {
-        "bucket": f"gcf-v2-sources-{number}-{name.region}",
+        "bucket": buckets.sources(number, name.region),
         "object": f"{name.id}/function-source.zip",
         "generation": generation,
     }

@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlencode
 from werkzeug.wrappers import Response
 
 from rehearsal.errors import ApiError
+from rehearsal.services.functions import buckets
 from rehearsal.services.functions.names import check_region, from_resource
 from rehearsal.services.functions.records import FUNCTIONS
 from rehearsal.services.iam import refusals
@@ -41,7 +42,7 @@ class Upload(TypedDict):
 UPLOADS: Documents[Upload] = Documents("functions.uploads")
 DOWNLOADS: Documents[Upload] = Documents("functions.downloads")
 HOST = r"storage\.googleapis\.com"
-UPLOAD_BUCKET = r"gcf-v2-uploads-\d+-[a-z0-9-]+"
+UPLOAD_BUCKET = r"gcf-v2-uploads-\d+\.(?P<region>[a-z0-9-]+)\.cloudfunctions\.appspot\.com"
 SOURCE_BUCKET = r"gcf-v2-sources-\d+-[a-z0-9-]+"
 VALID_SECONDS = 1800
 MEGABYTE = 10**6
@@ -83,7 +84,8 @@ def generate_upload_url(call: Call) -> dict[str, Any]:
     region = call.params["parent"].split("/")[3]
     check_region(region)
     project = call.cloud.identity.require_project(call.project)
-    bucket, name = f"gcf-v2-uploads-{project['projectNumber']}-{region}", f"{secrets.token_hex(16)}.zip"
+    bucket, name = buckets.uploads(project["projectNumber"], region), f"{secrets.token_hex(16)}.zip"
+    buckets.make(call.cloud, project["projectId"], bucket, region)
     permit = _permit(project["projectId"])
     UPLOADS.put(call.cloud.store, f"{bucket}/{name}", permit)
     return {
@@ -130,6 +132,8 @@ def upload(call: Call) -> Response:
         return xml_error(400, "EntityTooLarge", f"The archive has {len(data)} bytes; {MAX_ARCHIVE_BYTES} are allowed.")
     document["digest"], document["generation"] = _keep(call.cloud, data), str(time.time_ns() // 1000)
     UPLOADS.put(call.cloud.store, key, document)
+    bucket, _, name = key.partition("/")
+    buckets.store(call.cloud, document["project"], bucket, call.match["region"], name, data)
     return Response(status=200, headers={"x-goog-generation": document["generation"]})
 
 

@@ -13,6 +13,7 @@ import uuid
 from typing import Any
 
 from rehearsal.errors import ApiError
+from rehearsal.services.artifactregistry.images import REPOSITORY, package_of
 from rehearsal.services.functions import records
 from rehearsal.services.functions.instances import PORT
 from rehearsal.services.functions.names import FunctionName, check_region, from_key, from_resource
@@ -168,8 +169,8 @@ def _service(call: Call, name: FunctionName, running: Running) -> dict[str, Any]
 
 
 def _image(name: FunctionName) -> str:
-    repository = f"{name.region}-docker.pkg.dev/{name.project}/gcf-artifacts"
-    return f"{repository}/{name.project.replace('-', '--')}__{name.region.replace('-', '--')}__{name.id}:version_1"
+    repository = f"{name.region}-docker.pkg.dev/{name.project}/{REPOSITORY}"
+    return f"{repository}/{package_of(name.project, name.region, name.id)}:version_1"
 
 
 def _containers(name: FunctionName, resource: dict[str, Any]) -> list[dict[str, Any]]:

@@ -66,14 +66,19 @@ def insert_bucket(call: Call) -> Body:
             raise ApiError(
                 409, "conflict", "Your previous request to create the named bucket succeeded and you already own it."
             )
-        resource = _new_bucket(call.cloud, call.project, name, location, body)
-        BUCKETS.put(call.cloud.store, name, {"project": call.project, "resource": resource})
-        bindings = [
-            {"role": role, "members": [f"{kind}:{call.project}" for kind in kinds]}
-            for role, kinds in CONVENIENCE_BINDINGS.items()
-        ]
-        call.cloud.identity.set_policy(f"buckets/{name}", {"bindings": bindings})
-    ask_server(call.cloud, "POST", f"/storage/v1/b?project={call.project}", json.dumps({"name": name}).encode())
+        return create(call.cloud, call.project, name, location, body)
+
+
+def create(cloud: Cloud, project: str, name: str, location: str, body: Body) -> Body:
+    """Make a bucket whose name nobody has; return its resource."""
+    resource = _new_bucket(cloud, project, name, location, body)
+    BUCKETS.put(cloud.store, name, {"project": project, "resource": resource})
+    bindings = [
+        {"role": role, "members": [f"{kind}:{project}" for kind in kinds]}
+        for role, kinds in CONVENIENCE_BINDINGS.items()
+    ]
+    cloud.identity.set_policy(f"buckets/{name}", {"bindings": bindings})
+    ask_server(cloud, "POST", f"/storage/v1/b?project={project}", json.dumps({"name": name}).encode())
     return resource
 
 
