@@ -112,7 +112,7 @@ def main() -> None:
     module = google_module(OPTIONS)
     prices, wanted, limit = load_prices(module), load_wanted(module), load_ceiling(module)
     with errors_reported(module):
-        found = read_holdings(client := make_client(module), wanted.bucket)
+        found = read_holdings(client := make_client(module), wanted)
         findings = judge(wanted, found, prices)
         result = {**facts(findings, wanted, found, prices), "ceiling": None}
         if findings and not module.params["allow_billable"]:

@@ -84,7 +84,7 @@ def main() -> None:
         module.fail_json(msg=f"hours_per_week is {hours}: a week has 168 hours. Give a number from 0 to 168.")
     with errors_reported(module):
         client = make_client(module)
-        found = read_holdings(client, wanted.bucket, bucket_size=True)
+        found = read_holdings(client, wanted, bucket_size=True)
         past = read_runs(client, wanted, found)
         now = google_now(client)
         data = report.report(wanted, found, prices, Decimal(str(hours)), past, now)

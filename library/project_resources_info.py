@@ -9,7 +9,8 @@ DOCUMENTATION = r"""
 module: project_resources_info
 short_description: List what a project has that is ours, and how much is not
 description:
-  - Lists instances, disks, addresses, firewall rules, functions, buckets, service accounts, custom roles and secrets.
+  - Lists instances, disks, addresses, firewall rules, functions, buckets, service accounts, custom roles and secrets; with
+    O(function_region) also what the builds of functions left there.
   - Ours is what carries all of O(labels). Firewall rules, service accounts and roles have no labels at Google, so
     those are ours by name.
   - An API that is switched off has nothing; its name is returned in RV(disabled).
@@ -40,6 +41,15 @@ options:
     type: list
     elements: str
     default: []
+  functions:
+    description: Names of the functions whose images and sources are ours, whether the functions exist or not.
+    type: list
+    elements: str
+    default: []
+  function_region:
+    description: The region in which images and sources of functions are looked for. Without it they are not.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -54,8 +64,8 @@ EXAMPLES = r"""
 RETURN = r"""
 ours:
   description:
-    - Each with C(kind) (instance, disk, address, schedule, firewall, function, bucket, service_account, role, secret), C(name), C(place)
-      and C(detail).
+    - Each with C(kind) (instance, disk, address, schedule, firewall, function, bucket, service_account, role, secret, image, source,
+      repository, build_bucket), C(name), C(place) and C(detail).
   returned: success
   type: list
   elements: dict
@@ -82,6 +92,8 @@ OPTIONS = {
     "firewall_rules": {"type": "list", "elements": "str", "default": []},
     "service_accounts": {"type": "list", "elements": "str", "default": []},
     "roles": {"type": "list", "elements": "str", "default": []},
+    "functions": {"type": "list", "elements": "str", "default": []},
+    "function_region": {"type": "str", "default": ""},
 }
 
 

@@ -80,6 +80,10 @@ options:
         description: The most instances of the function at once.
         type: int
         default: 3
+      function_region:
+        description: The region of the function, whose images of deployments are added up.
+        type: str
+        default: us-central1
       schedule:
         description: When Google starts the VM by itself, as five cron fields. Empty is never.
         type: str

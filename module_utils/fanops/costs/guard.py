@@ -28,16 +28,23 @@ def facts(findings: list[Finding], wanted: Wanted, found: Holdings, prices: Pric
     """The findings and the prices as facts, whether they are reason to refuse or not."""
     scheduled = schedule_cost(wanted, prices)
     ceiling = prices.function_ceiling(wanted.function_max_instances, wanted.function_cpu, wanted.function_memory_mib)
+    over = found.images_gib > prices.free_images_gib
+    images = (
+        f" Beside that, {prices.images_note(found.images_gib)}: function_images_kept says how many stay."
+        if over
+        else ""
+    )
     verdict = f"Billable: {together(findings, prices)}" if findings else f"Free by the rules of {prices.as_of}"
     return {
         "findings": [finding.facts() for finding in findings],
         "month": float(total(findings)[0]),
-        "summary": f"{verdict}. {prices.ipv4_note}",
+        "summary": f"{verdict}. {prices.ipv4_note}{images}",
         "machine": _machine(wanted, found, prices),
         "as_of": prices.as_of,
         "plan_notes": [
             f"cost    {verdict}",
             f"cost    function {ceiling}",
+            f"cost    {prices.images_note(found.images_gib)}",
             *([f"cost    schedule {scheduled['text']}"] if scheduled else []),
         ],
     }

@@ -82,7 +82,7 @@ def monthly(wanted: Wanted, found: Holdings, prices: Prices, vm_hours: Money, *,
         if vm.billed and not everything_off:
             hours[vm] = prices.month
     lines = [*_vms(hours, prices), *_disks(wanted, found, prices), *_addresses(planned, hours, found, prices)]
-    return Bill([*lines, _bucket(wanted, found, prices), _function(wanted, prices)])
+    return Bill([*lines, _bucket(wanted, found, prices), _function(wanted, prices), _images(found, prices)])
 
 
 def _vms(hours: dict[Vm, Money], prices: Prices) -> list[Line]:
@@ -142,6 +142,12 @@ def _function(wanted: Wanted, prices: Prices) -> Line:
     warm = wanted.function_min_instances
     cost = prices.warm_function_month(warm, wanted.function_cpu, wanted.function_memory_mib)
     return Line("Function, kept warm" if warm else "Function, while nobody asks", f"{warm} instances", cost, cost)
+
+
+def _images(found: Holdings, prices: Prices) -> Line:
+    gib = found.images_gib
+    over = max(ZERO, gib - prices.free_images_gib)
+    return Line("Images of deployments", f"{gib:.3f} GiB", prices.images_month(gib), prices.images_month(over))
 
 
 def _number(hours: Money) -> str:

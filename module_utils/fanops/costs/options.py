@@ -34,6 +34,7 @@ CONFIGURATION_OPTIONS: dict[str, Any] = {
             "function_memory": {"type": "str", "default": "512Mi"},
             "function_cpu": {"type": "float", "default": 1.0},
             "function_max_instances": {"type": "int", "default": 3},
+            "function_region": {"type": "str", "default": "us-central1"},
             "schedule": {"type": "str", "default": ""},
             "timezone": {"type": "str", "default": "UTC"},
             "max_run_seconds": {"type": "int", "default": 7200},

@@ -48,6 +48,7 @@ class Prices:
         self.free_disk_gib = self.number("always_free", "disk_gib")
         self.free_bucket_gb = self.number("always_free", "bucket_gb")
         self.free_quantities: dict[str, Any] = {key: value for key, value in free.items() if key != "source"}
+        self.free_images_gib = self.number("always_free", "registry_gib")
         self.machine_types: dict[str, dict[str, Any]] = dict(self._at("machine_types"))
         self.sources: dict[str, dict[str, str]] = dict(self._at("sources"))
         self.ip_in_use = self.number("external_ipv4", "in_use_hour")
@@ -94,6 +95,15 @@ class Prices:
         if storage_class not in self._at("bucket", "gb_month"):
             return None
         return self.number("bucket", "gb_month", storage_class) * gb
+
+    def images_month(self, gib: Money) -> Money:
+        """Dollars a month for so many GiB of images, at list price."""
+        return self.number("registry", "gib_month") * gib
+
+    def images_note(self, gib: Money) -> str:
+        """What the images of deployments cost, in words."""
+        cost = dollars(self.images_month(max(ZERO, gib - self.free_images_gib)))
+        return f"images of deployments {gib:.2f} GiB, {cost} a month beyond the free {self.free_images_gib.normalize():f} GiB"
 
     def warm_function_month(self, instances: int, vcpus: float, mib: int) -> Money:
         """Dollars a month for instances that are kept warm and answer nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ansible.module_utils.fanops.api.client import basename
@@ -33,6 +34,7 @@ class Wanted:
     function_memory_mib: int
     function_cpu: float = 1.0
     function_max_instances: int = 3
+    function_region: str = "us-central1"
     #: Where the VM may be instead, when its zone is out of stock.
     fallback_zones: tuple[str, ...] = ()
     #: Whether a running VM is about to get this machine type: what it is now does not last.
@@ -119,6 +121,8 @@ class Holdings:
     disks: tuple[Disk, ...] = ()
     addresses: tuple[Address, ...] = ()
     bucket: Bucket | None = None
+    #: Size of the images that deployments of functions left in the function's region, whoever deployed them.
+    images_gib: Decimal = Decimal(0)
 
     def ours(self, wanted: Wanted) -> Vm | None:
         """The training VM: the one in the wanted zone, else the one in a fallback zone."""

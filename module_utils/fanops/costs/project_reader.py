@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what a project has that can cost money: three lists over all zones, one of buckets."""
+"""Reads what a project has that can cost money: three lists over all zones, one of buckets, and the size of images."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -12,12 +13,13 @@ from ansible.module_utils.fanops.api.errors import GoogleApiError
 from ansible.module_utils.fanops.costs import project_inventory
 from ansible.module_utils.fanops.costs.ledger import Run, runs
 from ansible.module_utils.fanops.costs.project_inventory import Holdings, Wanted
+from ansible.module_utils.fanops.resources.function_builds import REGISTRY, repository_path
 from ansible.module_utils.fanops.resources.power_history import operations_of
 
 STORAGE = "https://storage.googleapis.com/storage/v1/b"
 
 
-def read_holdings(client: Client, bucket: str, *, bucket_size: bool = False) -> Holdings:
+def read_holdings(client: Client, wanted: Wanted, *, bucket_size: bool = False) -> Holdings:
     """Everything at once. Where the Compute Engine API is off there is no VM, disk or address.
 
     ``bucket_size`` also adds up the bucket's objects, which takes one more call for every 1000 of them.
@@ -26,12 +28,13 @@ def read_holdings(client: Client, bucket: str, *, bucket_size: bool = False) -> 
     # None: the API is off, so the other two lists need not be asked for.
     disks = [] if instances is None else _aggregated(client, "disks") or []
     addresses = [] if instances is None else _aggregated(client, "addresses") or []
-    found = _bucket(client, bucket)
+    found = _bucket(client, wanted.bucket)
     return Holdings(
         vms=tuple(project_inventory.vms(instances or [])),
         disks=tuple(project_inventory.disks(disks)),
         addresses=tuple(project_inventory.addresses(addresses)),
-        bucket=project_inventory.bucket(found, _size(client, bucket) if bucket_size else 0) if found else None,
+        bucket=project_inventory.bucket(found, _size(client, wanted.bucket) if bucket_size else 0) if found else None,
+        images_gib=_images(client, wanted.function_region),
     )
 
 
@@ -84,6 +87,17 @@ def _bucket(client: Client, name: str) -> dict[str, Any] | None:
             raise
         found = []
     return found[0] if found else None
+
+
+def _images(client: Client, region: str) -> Decimal:
+    url = f"{REGISTRY}/{repository_path(client.project, region)}"
+    try:
+        found = client.find(url, attempting=f"read how large the images of deployments in {region} are")
+    except GoogleApiError as error:
+        if not error.service_disabled:
+            raise
+        found = None
+    return Decimal((found or {}).get("sizeBytes", 0)) / 1024**3
 
 
 def _size(client: Client, name: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.module_utils.fanops.api.client import Client, basename, compute_url
 from ansible.module_utils.fanops.api.errors import GoogleApiError
+from ansible.module_utils.fanops.resources.function_builds import Builds, read_builds
 
 Item = dict[str, Any]
 Found = tuple[Item, dict[str, str], str]  # the line for a person, the labels, the name
@@ -45,7 +46,36 @@ def sort_resources(client: Client, options: dict[str, Any]) -> dict[str, Any]:
     ours_by_name = {kind: options[option] for kind, option in names.items()}
     found, disabled = list_resources(client, options["labels"], ours_by_name)
     ours, foreign = ([item for item, is_ours in found if is_ours is wanted] for wanted in (True, False))
+    if options["function_region"]:
+        region, functions = options["function_region"], options["functions"]
+        builds = read_builds(client, region)
+        there, mine = (list(_builds(one, region)) for one in (builds, builds.of(client.project, region, functions)))
+        ours += mine
+        foreign = [item for item in foreign if item["name"] not in builds.buckets]
+        foreign += [item for item in there if item not in mine]
     return {"ours": ours, "foreign": foreign, "disabled": disabled}
+
+
+def _builds(found: Builds, region: str) -> Iterator[dict[str, str]]:
+    for package in found.packages:
+        yield {"kind": "image", "name": package, "place": region, "detail": ""}
+    if found.repository is not None:
+        size = int(found.repository.get("sizeBytes", 0)) / 1e6
+        yield {
+            "kind": "repository",
+            "name": basename(found.repository["name"]),
+            "place": region,
+            "detail": f"{size:.0f} MB",
+        }
+    for stored in found.objects:
+        yield {
+            "kind": "source",
+            "name": f"{stored.bucket}/{stored.name}",
+            "place": region,
+            "detail": f"{stored.size / 1e6:.1f} MB",
+        }
+    for bucket in found.buckets:
+        yield {"kind": "build_bucket", "name": bucket, "place": region, "detail": ""}
 
 
 def _aggregated(client: Client, collection: str, kind: str) -> Iterator[Item]:
