@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import os
 import shutil
 import sys
@@ -331,11 +332,29 @@ def _predict(source: Source, arguments: argparse.Namespace, log: Log) -> Predict
     workers = arguments.workers if arguments.engine == "dask" else 0
     jobs = arguments.jobs or len(os.sched_getaffinity(0))
     try:
-        prediction = fit(source, arguments.seed, jobs, arguments.time_limit, workers)
+        prediction = fit(
+            source,
+            arguments.seed,
+            jobs,
+            arguments.time_limit,
+            workers,
+            vcpus=_sustained() if arguments.time_limit else math.inf,
+        )
     except UnfitError as error:
         raise TrainingError(f"refused before it began: {error}") from error
     log(f"predicted: {prediction}")
     return prediction
+
+
+def _sustained() -> float:
+    """Return how many CPUs this VM has all the time; infinity for a machine of which that is not known."""
+    from ml.forest.machine_types import sustained_vcpus
+    from ml.publish.this_machine import UnknownMachineError, this_machine
+
+    try:
+        return sustained_vcpus(this_machine().machine_type) or math.inf
+    except UnknownMachineError:
+        return math.inf
 
 
 def _open_engine(arguments: argparse.Namespace, prediction: Prediction) -> Engine:

@@ -45,13 +45,14 @@ class UnfitError(Exception):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a training is going to take, on ``jobs`` threads of this machine."""
+    """What a training is going to take, on ``jobs`` threads of this machine, or on all of its workers together."""
 
     memory: int  # peak bytes of the process
     seconds: float
     onnx: int  # bytes of model.onnx
     joblib: int  # bytes of model.joblib
     jobs: int
+    cpus: float  # that do the work
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for the manifest."""
@@ -70,20 +71,22 @@ class Prediction:
         )
 
 
-def predict(source: Source, seed: int, jobs: int, workers: int = 0) -> Prediction:
-    """Predict the training of ``source``: a tree is grown on a few thousand rows, and its time is scaled.
+def predict(source: Source, seed: int, jobs: int, workers: int = 0, vcpus: float = math.inf) -> Prediction:
+    """Predict the training of ``source``: a tree is grown on a few thousand rows, and the CPU time of it is scaled.
 
-    ``workers`` is the number of other machines that grow the trees; then this one only keeps them.
+    ``workers`` is the number of other machines that grow the trees; then this one only keeps them. ``vcpus`` is the number of CPUs that a
+    machine has all the time: the sample may be grown at the speed of a burst, and the training will not be.
     """
     shares = source.plan()
     rows = source.rows
     sample = Share(0, min(_SAMPLE_ROWS, rows), 1, max(1, math.ceil(rows / _SAMPLE_ROWS)))
-    started = time.perf_counter()
+    started = time.process_time()
     features, labels = source.partition(sample)
-    made = time.perf_counter()
+    made = time.process_time()
     for _ in random_forest.grow(sample, features, labels, len(source.schema.classes), seed):
         pass
-    grown = time.perf_counter()
+    grown = time.process_time()
+    cpus = workers * min(1.0, vcpus) if workers else min(float(jobs), vcpus)
     seconds = rows / len(labels) * (made - started)
     seconds += SECONDS_A_COUNTED_ROW * sum(share.trees * (share.seen - share.rows) for share in shares)
     seconds += sum(share.trees * _work(share.rows) for share in shares) / _work(len(labels)) * (grown - made)
@@ -99,10 +102,11 @@ def predict(source: Source, seed: int, jobs: int, workers: int = 0) -> Predictio
     )
     return Prediction(
         memory=int(peak * MARGIN),
-        seconds=seconds / (workers or jobs) + FINISH_SECONDS,
+        seconds=seconds / cpus + FINISH_SECONDS / min(1.0, vcpus),
         onnx=nodes * ONNX_BYTES_A_NODE,
         joblib=nodes * JOBLIB_BYTES_A_NODE,
         jobs=jobs,
+        cpus=cpus,
     )
 
 
@@ -112,15 +116,22 @@ def _work(rows: int) -> float:
 
 
 def fit(
-    source: Source, seed: int, jobs: int, time_limit: float = 0, workers: int = 0, budget: int | None = None
+    source: Source,
+    seed: int,
+    jobs: int,
+    time_limit: float = 0,
+    workers: int = 0,
+    budget: int | None = None,
+    vcpus: float = math.inf,
 ) -> Prediction:
     """Return the prediction with as many of the ``jobs`` threads as there is memory for.
 
-    ``time_limit`` is in seconds, 0 for none; ``budget`` is the memory in bytes that this process may have in all.
+    ``time_limit`` is in seconds, 0 for none; ``budget`` is the memory in bytes that this process may have in all;
+    ``vcpus`` is as in ``predict``.
     Raises UnfitError if it does not fit with one thread either, takes too long, or makes a model that nobody can serve.
     """
     budget = memory_budget() if budget is None else budget
-    while (prediction := predict(source, seed, jobs, workers)).memory > budget and jobs > 1:
+    while (prediction := predict(source, seed, jobs, workers, vcpus)).memory > budget and jobs > 1:
         jobs -= 1
     if max(prediction.onnx, prediction.joblib) > MAX_FILE_BYTES:
         raise UnfitError(
@@ -133,9 +144,10 @@ def fit(
             f"free; {suggest(memory=prediction.memory)}"
         )
     if time_limit and prediction.seconds > time_limit:
-        needed = math.ceil(prediction.seconds * jobs / time_limit)
+        needed = prediction.seconds * prediction.cpus / time_limit
+        share = f" with {prediction.cpus:g} CPUs, which this machine type has all the time," if vcpus < jobs else ""
         raise UnfitError(
-            f"this training needs about {prediction.seconds:,.0f} s and the limit is {time_limit:,.0f} s; raise "
+            f"this training needs about {prediction.seconds:,.0f} s{share} and the limit is {time_limit:,.0f} s; raise "
             f"training_timeout_seconds, or: {suggest(memory=prediction.memory, vcpus=needed)}"
         )
     return prediction

@@ -37,6 +37,14 @@ def machine_types() -> list[MachineType]:
     return sorted(types, key=lambda machine: machine.price)
 
 
+def sustained_vcpus(name: str) -> float | None:
+    """Return the CPUs that a machine type has all the time; None for one that is not listed.
+
+    A shared-core type shows two CPUs and may use both for some seconds, which the installation of a VM has used up before a training.
+    """
+    return next((machine.vcpus for machine in machine_types() if machine.name == name), None)
+
+
 def suggest(memory: int = 0, vcpus: float = 0) -> str:
     """Return in words the cheapest machine type with ``memory`` bytes beside the system's and ``vcpus`` CPUs."""
     types = machine_types()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ml.data.sources import Synthetic
-from ml.forest.estimate import UnfitError, fit, predict
-from ml.forest.machine_types import machine_types, suggest
+from ml.forest.estimate import FINISH_SECONDS, UnfitError, fit, predict
+from ml.forest.machine_types import machine_types, suggest, sustained_vcpus
 from ml.forest.memory_budget import memory_budget
 from ml.progress import memory_bytes
 
@@ -35,12 +36,36 @@ def test_the_prediction_is_near_what_is_then_taken(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_rows_and_time_does(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each look at the clock is a tenth of a second after the last one, however busy the machine is.
     ticks = itertools.count()
-    monkeypatch.setattr("ml.forest.estimate.time.perf_counter", lambda: next(ticks) / 10)
+    monkeypatch.setattr("ml.forest.estimate.time.process_time", lambda: next(ticks) / 10)
     ten, hundred = (predict(Synthetic(rows, 1), 1, 2) for rows in (1_000_000, 10_000_000))
     assert hundred.memory < 1.15 * ten.memory
     assert hundred.seconds > 3 * ten.seconds
     # Beyond 17.5 million rows there are more partitions, and no more trees.
     assert predict(Synthetic(100_000_000, 1), 1, 2).onnx == hundred.onnx < 8_000_000
+
+
+def test_seconds_are_those_of_the_cpus_that_a_shared_core_has_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr("ml.forest.estimate.time.process_time", lambda: next(ticks) / 10)
+    source = Synthetic(10_000_000, 1)
+    full, micro, small, cluster = (
+        predict(source, 1, 2, workers, vcpus or math.inf)
+        for workers, vcpus in ((0, 2), (0, sustained_vcpus("e2-micro")), (0, sustained_vcpus("e2-small")), (3, 0.25))
+    )
+    work = (full.seconds - FINISH_SECONDS) * 2
+    assert (full.cpus, micro.cpus, small.cpus, cluster.cpus) == (2, 0.25, 0.5, 0.75)
+    for prediction, finish in ((micro, 4), (small, 2), (cluster, 4)):
+        assert prediction.seconds == pytest.approx(work / prediction.cpus + FINISH_SECONDS * finish)
+    # More CPUs than threads are of no use; a machine of which nothing is known has its threads.
+    assert predict(source, 1, 2, vcpus=16).cpus == predict(source, 1, 2).cpus == 2
+
+    limit = (full.seconds + micro.seconds) / 2
+    assert fit(source, 1, 2, time_limit=limit, vcpus=2).jobs == 2
+    with pytest.raises(
+        UnfitError, match=r"with 0\.25 CPUs, which this machine type has all the time, .*e2-(small|medium) would do"
+    ):
+        fit(source, 1, 2, time_limit=limit, vcpus=0.25)
+    assert sustained_vcpus("n9-standard-1") is None
 
 
 def test_what_does_not_fit_is_refused_with_the_machine_that_would_do() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import pty
@@ -249,6 +250,22 @@ def test_the_ceiling_ends_a_run_in_order_and_another_month_goes_on(
     assert "resuming: 2 of 5 partitions" in capsys.readouterr().out
 
 
+def test_a_time_limit_is_judged_by_what_the_machine_type_has_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr("ml.forest.estimate.time.process_time", lambda: next(ticks) / 1000)
+    machine = Machine("ml-training-vm", "e2-micro", "us-central1-a", 60.0)
+    monkeypatch.setattr("ml.publish.this_machine.this_machine", lambda: machine)
+    # The work is less than three seconds of a CPU, finishing it takes four; a quarter of a CPU needs four times as long.
+    arguments = ["--samples", "1000", "--jobs", "1", "--output", str(tmp_path), "--time-limit"]
+    assert main([*arguments, "10"]) == 1
+    assert "with 0.25 CPUs, which this machine type has all the time," in capsys.readouterr().err
+    machine = Machine("ml-training-vm", "e2-standard-2", "us-central1-a", 60.0)
+    assert main([*arguments, "10"]) == 0
+    assert "on 1 thread" in capsys.readouterr().out
+
+
 def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,7 +273,7 @@ def test_a_run_that_fails_leaves_a_report_with_the_reason_and_the_log(
         raise MemoryError
 
     monkeypatch.setattr("ml.forest.random_forest.grow", exhausted)
-    monkeypatch.setattr("ml.forest.estimate.fit", lambda *_: Prediction(1, 1, 1, 1, 1))
+    monkeypatch.setattr("ml.forest.estimate.fit", lambda *_, **__: Prediction(1, 1, 1, 1, 1, 1))
     assert main(["--output", str(tmp_path)]) == 1
     assert "error: out of memory at" in capsys.readouterr().err
     page = (tmp_path / "report.html").read_text()
