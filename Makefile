@@ -175,7 +175,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-two-people prove-serving prove-training prove-growing-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-data
 prove-data: setup ## 10,000 random data files against Python's csv module: rows in = rows used + rows named
@@ -208,6 +208,10 @@ prove-identity: setup ## Every permission taken away in turn, and none unused (a
 .PHONY: prove-trouble
 prove-trouble: setup ## Stock-outs, slow IAM, a busy first boot …: whole runs (about 35 minutes)
 	@$(BIN)/pytest -v tests/prove/test_trouble.py
+
+.PHONY: prove-two-people
+prove-two-people: setup ## Two controllers at one site, one of them paused at every stage: 20 interleavings (about 40 minutes)
+	@$(BIN)/rehearsal isolate prove-two-people $(BIN)/pytest -v tests/prove/test_two_people.py
 
 .PHONY: prove-serving
 prove-serving: setup ## Every fault at every call of a publish, damaged files, load, odd input: nothing torn, nothing failed

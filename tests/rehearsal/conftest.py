@@ -92,11 +92,11 @@ class Rehearsal:
 class Controller:
     """A playbook that runs in the background, to be looked at or killed while it does."""
 
-    def __init__(self, cloud: Rehearsal, log: Path, *arguments: str) -> None:
+    def __init__(self, cloud: Rehearsal, log: Path, *arguments: str, **environment: str) -> None:
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                ["ansible-playbook", *arguments], cwd=REPOSITORY, env=cloud.environment, stdin=subprocess.DEVNULL,
+                ["ansible-playbook", *arguments], cwd=REPOSITORY, env=cloud.environment | environment, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 

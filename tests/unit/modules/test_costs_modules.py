@@ -68,7 +68,7 @@ def test_what_the_project_has_is_refused_in_one_line(run: RunModule, google: Ses
     assert result["failed"] and rules(result) == FOUND and "\n" not in result["msg"]
     # VM 12.23, disk 2.00, the foreign VM's own disk 0.40, reserved address 7.30, the foreign VM's address 3.65, a GB of versions 0.02
     assert result["month"] == 25.6 and "$25.60 a month at the list prices of 2026-11-23" in result["msg"]
-    assert google.mutations == [] and len(google.calls) == 4
+    assert google.mutations == [] and len(google.calls) == 5
 
 
 def test_what_is_allowed_passes_with_the_same_findings_as_warnings(run: RunModule, google: Session) -> None:
