@@ -23,7 +23,7 @@ class Constraint:
     """One constraint, under its names (a managed one replaces the older), and what it forbids of us.
 
     ``needed`` says under which options it matters. A list constraint allows values: ``values`` returns those of which it must
-    allow one. ``remedy`` is a format string over the options, with ``project`` and ``constraint``.
+    allow one. ``remedy`` is a format string over the options, with ``project`` and ``constraint``; ``note`` follows it as it is.
     """
 
     names: tuple[str, ...]
@@ -31,10 +31,17 @@ class Constraint:
     remedy: str
     needed: Callable[[Options], bool] = lambda options: True
     values: Callable[[Options], list[str]] | None = None
+    note: str = ""
 
 
 DISABLE = "gcloud resource-manager org-policies disable-enforce {constraint} --project={project}"
 ALLOW = "gcloud resource-manager org-policies allow {constraint} {value} --project={project}"
+# Managed constraints are known to the newer commands only, which take a file. They are on or off, also where the older one lists values.
+SWITCH_OFF = (
+    """gcloud org-policies set-policy <(echo '{{"name": "projects/{project}/policies/{constraint}", "spec": {{"rules": """
+    """[{{"enforce": false}}]}}}}')"""
+)
+NO_ADDRESS = " (without an external address nothing works: connections through IAP are not supported)"
 
 
 def _vm_needed(options: Options) -> bool:
@@ -67,9 +74,10 @@ CONSTRAINTS = (
     Constraint(
         ("compute.vmExternalIpAccess", "compute.managed.vmExternalIpAccess"),
         "the VM's external address, by which this controller reaches it and it reaches Google",
-        f"{ALLOW} (connections through IAP are not supported)",
+        ALLOW,
         _vm_needed,
         _vm_path,
+        NO_ADDRESS,
     ),
     Constraint(
         ("compute.trustedImageProjects",),
@@ -118,7 +126,8 @@ def check(client: Client, options: Options, constraint: Constraint) -> list[Find
         values = {**options, "constraint": name, "value": wanted[0] if wanted else ""}
         values["allow"] = ALLOW.format(**values)
         found = f"the organisation policy {name} forbids {constraint.forbids.format(**values)}"
-        return [Finding(name, found, constraint.remedy.format(**values))]
+        remedy = SWITCH_OFF if ".managed." in name else constraint.remedy
+        return [Finding(name, found, remedy.format(**values) + constraint.note)]
     return []
 
 

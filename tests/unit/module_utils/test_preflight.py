@@ -168,6 +168,10 @@ def test_each_policy_of_a_strict_organisation_is_a_finding_with_a_way_through(
     found = look()
     assert set(found) == set(names) and len(names) == 8
     assert all("Fix it: gcloud " in line or "Fix it: -e " in line for line in found.values())
+    # The older commands know no managed constraint.
+    assert all(("org-policies set-policy <(" in line) == (".managed." in name) for name, line in found.items())
+    assert "external address, by which this controller reaches it" in found[names[2]]
+    assert "connections through IAP are not supported" in found[names[2]]
     control_plane.store.put("orgpolicies", "gcp.resourceLocations", {"values": ["in:us-locations"]})
     assert set(look(function_public=False, vm_needed=False)) == {"cloudfunctions.allowedIngressSettings", names[5]}
 
