@@ -64,12 +64,17 @@ class Lock:
         lock, _ = self.read()
         return None if lock is None or self._ours(lock, token, run) or lock.lapsed(self.clock()) else lock
 
-    def take(self, token: str, holder: str, purpose: str, run: str = "") -> SiteLock | None:
-        """Take the lock, or renew it; None where there is no bucket to keep it in yet. Raises GoogleApiError where it is another's."""
+    def take(self, token: str, holder: str, purpose: str, run: str = "", *, again: bool = False) -> SiteLock | None:
+        """Take the lock, or renew it; None where there is no bucket to keep it in yet. Raises GoogleApiError where it is another's.
+
+        ``again``: it was taken before. Where it is not ours any more, somebody broke it or had it meanwhile, and that is an error, too.
+        """
         for _ in range(ATTEMPTS):
             lock, generation = self.read()
             if not generation:
                 return None
+            if again and (lock is None or (lock.lapsed(self.clock()) and not self._ours(lock, token, run))):
+                raise lost(lock)
             if lock is None or lock.lapsed(self.clock()):
                 wanted = site_lock.taken(token, holder, purpose, self.clock()).renewed(self.clock())
             elif self._ours(lock, token, run):
@@ -132,7 +137,7 @@ class Lock:
                 return Result(deleted=asdict(deleted) if deleted else None)
             if params["state"] == "held" and not check_mode:
                 holder = f"{getpass.getuser()}@{socket.gethostname()}"
-                taken = self.take(token or uuid.uuid4().hex, holder, params["purpose"], run)
+                taken = self.take(token or uuid.uuid4().hex, holder, params["purpose"], run, again=bool(token))
                 return Result(taken.token if taken else None, new=taken is not None and token is None)
             other = self.held_by_other(token or "", run)
         except GoogleApiError as error:
@@ -152,6 +157,16 @@ class Lock:
 def refused(lock: SiteLock) -> GoogleApiError:
     """The one line for whoever comes second."""
     return GoogleApiError("change this site", lock.refusal(), site_lock.REMEDY, reason="locked")
+
+
+def lost(lock: SiteLock | None) -> GoogleApiError:
+    """The one line for a run that had the lock."""
+    found = (
+        f"{lock.holder} had it meanwhile"
+        if lock
+        else "its lock was broken (playbooks/stop_vm.yml does that), or has lapsed"
+    )
+    return GoogleApiError("go on with this site", found, "Run it again if the VM may run.", reason="lock lost")
 
 
 def keep(lock: Lock, token: str, process: int) -> None:

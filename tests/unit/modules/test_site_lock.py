@@ -124,6 +124,25 @@ def test_a_lock_can_be_broken_whoever_holds_it(google: Session, run: RunModule, 
     assert a_lock(google).read() == (None, "0")
 
 
+def test_a_run_whose_lock_was_broken_or_taken_over_does_not_take_it_again(
+    google: Session, run: RunModule, bucket: str
+) -> None:
+    token = run("site_lock", bucket=bucket, purpose="training", keep=False)["token"]
+    run("site_lock", bucket=bucket, state="broken")
+    refused = run("site_lock", bucket=bucket, token=token, keep=False)
+    assert refused["failed"] and refused["failure"]["reason"] == "lock lost"
+    assert "its lock was broken (playbooks/stop_vm.yml does that)" in refused["msg"]
+    # Who ends stops the VM: nobody else has the site.
+    assert run("site_lock", bucket=bucket, token=token, state="free", keep=False)["token"] is None
+    assert a_lock(google).read() == (None, "0")
+    # Somebody had it meanwhile, and has gone without giving it back.
+    assert a_lock(google, -1000).take("second", "b@two", "deploying")
+    assert run("site_lock", bucket=bucket, token=token, keep=False)["failure"]["reason"] == "lock lost"
+    # One that lapsed, and that nobody took, is still one's own.
+    assert a_lock(google, -500).take("third", "c@three", "training")
+    assert run("site_lock", bucket=bucket, token="third", keep=False)["token"] == "third"
+
+
 def test_the_keeper_gives_the_lock_back_when_the_run_has_ended(google: Session, bucket: str) -> None:
     lock = a_lock(google)
     lock.take("first", "a@one", "training")
