@@ -30,6 +30,7 @@ WRAPPING = re.compile(
 )
 #: A variable of the inventory is missing: another inventory was given, or another folder's ansible.cfg is in force.
 UNDEFINED = re.compile(r"'\w+' is undefined")
+LOST = '"ansible-playbook playbooks/show_status.yml" says whether it runs, and who stopped it; then run "ansible-playbook site.yml" again.'
 INVENTORY = "run it in this repository's folder, without -i or with -i inventory/environments/production (or staging)"
 
 
@@ -51,8 +52,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # ansible-core carries
             self._remember(result)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        """Remember that the host was lost."""
+        """Remember that the host was lost, mostly because somebody stopped it: no rescue section runs then."""
         self._remember(result)
+        host = result.host.get_name()
+        self._last[host] = f"{host} cannot be reached ({self._last[host]}). {LOST}"
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the line of every host that ended in a failure, unless the output is for a program."""

@@ -59,6 +59,13 @@ def test_a_missing_variable_tells_which_inventory_has_it(tmp_path: Path) -> None
     )
 
 
+def test_a_host_that_is_lost_ends_in_what_to_look_at(tmp_path: Path) -> None:
+    nobody = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_ssh_retries": 0}
+    last = run(tmp_path, [{"ansible.builtin.ping": {}, "vars": nobody}])[-1]
+    assert last.startswith("Failed: localhost cannot be reached (") and "Connection refused" in last
+    assert 'playbooks/show_status.yml" says whether it runs, and who stopped it' in last
+
+
 def test_an_output_for_programs_stays_one_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json")
     said = "\n".join(run(tmp_path, [{"ansible.builtin.fail": {"msg": "broken"}}]))
