@@ -99,7 +99,7 @@ CASES = [
     ),
     Case((pause("configuring", CONFIGURE, STOP),), r"cannot be reached .*show_status\.yml"),
     Case((pause("training", TRAINING, STOP),), STOPPED, samples=LONG),
-    Case((pause("provisioning", PROVISION, STOP),), r"lock was broken"),
+    Case((pause("provisioning", PROVISION, STOP),), r"somebody stopped it|lock was broken"),
     Case((pause("validating", VALIDATE, SITE),), HELD, early=True, samples=LONG),
     Case(
         (
