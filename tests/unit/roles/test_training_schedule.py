@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ml.bucket import BucketError
+from ml.data.file_kind import DataError
 from ml.publish import messages, run_outcome
 from ml.publish.this_machine import Machine, up_seconds
 from roles.training_schedule.files import fanops_train
@@ -151,6 +152,23 @@ def test_who_cannot_be_told_is_left_to_the_watchdog(vm: Any, monkeypatch: pytest
 def test_by_hand_with_other_parameters(vm: Any) -> None:
     assert fanops_train.main(["--samples", "5000", "--keep-vm"]) == 0
     assert vm.trained == ["hand"] and vm.off == []
+
+
+def test_a_folder_in_a_bucket_is_read_as_site_yml_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def identity(data: str, days: int) -> dict[str, str]:
+        asked.append((data, days))
+        raise DataError("that is enough")
+
+    monkeypatch.setattr(fanops_train, "data_identity", identity)
+    parameters = fanops_train.Parameters(**{**PARAMETERS, "data": "gs://b/daily/", "data_days": 90})
+    with pytest.raises(fanops_train.NotPossibleError):
+        fanops_train.plan(parameters, SimpleNamespace(check=lambda: None))
+    assert asked == [("gs://b/daily/", 90)]
+    argv = parameters.options("abc", "schedule", "")["argv"]
+    # What was fetched is kept beside the runs, whose own folders come and go.
+    assert {"--data-days=90", "--data-cache=/var/lib/fanops/runs/.data"} <= set(argv)
 
 
 @pytest.mark.parametrize(
