@@ -196,6 +196,7 @@ def test_what_a_candidate_may_lose_follows_from_the_number_of_rows(
     verdict = judge(changed(candidates[0], **OWN), live(candidates[1], **OWN), Limits(), lambda _: Comparison(paired))
     assert bool(verdict.refusals) == refused
     said = (verdict.refusals or verdict.notes)[0]
+    assert ("more samples" in said, said.endswith("look at what is new in the data")) == (False, refused)
     allowed = "1.24%" if refused else "2.83%"
     assert f"82.00% of live release 7 on the same {rows} rows; {allowed} less would be allowed" in said
 
