@@ -289,6 +289,11 @@ def test_an_object_below_a_prefix_is_fetched_once(
     bucket.blob("daily/_SUCCESS").upload_from_string("")
     rows, messages, first = look()
     assert (rows, messages) == (3, ["data: fetching 2 of 2 objects, 0.0 MB"])
+    for pattern, names in (
+        ("daily/*-02.csv", ["2026-11-02.csv"]),
+        ("*/2026-11-0[12].csv", ["daily/2026-11-01.csv", "daily/2026-11-02.csv"]),
+    ):
+        assert [part.relative for part in find_parts(f"gs://{BUCKET}/{pattern}")] == names
     assert look() == (3, [], first)
     bucket.blob("daily/2026-11-03.csv").upload_from_string("\n".join([HEADER, *[GOOD] * 3]))
     rows, messages, second = look()
