@@ -163,6 +163,8 @@ def test_line_breaks_inside_quotes_are_read_and_lines_are_those_of_the_file(file
     rows, reader = read(file(*lines))
     assert (len(rows), reader.used) == (3000, 3000)
     assert "line 6,002, column zone: 'Nord'" in fault(file(*lines, "1,0,1,0.1,Nord,Goal,Visa,x"))
+    # in the first column, what follows the break ends like a row, but what is before it is none
+    assert read(file(f"note,{HEADER}", *[f'"said ""so"",\nand left",{GOOD}'] * 300))[1].used == 300
 
 
 def test_columns_that_are_not_used_are_never_converted(file: Callable[..., Path]) -> None:
