@@ -377,13 +377,13 @@ def test_three_million_rows_of_quoted_csv_beside_pyarrow(awake: Rehearsal, tmp_p
     version = pa.__version__
     install = f"sudo /opt/uv/bin/uv pip install -q --python /opt/fanops/venv/bin/python --target /opt/pyarrow pyarrow=={version}"
     for name, program in READ.items():
-        install += f" && sudo tee /opt/fanops/{name}.py >/dev/null <<'END'\n{program}\nEND\n true"
+        install += f" && sudo tee /opt/fanops/read_{name}.py >/dev/null <<'END'\n{program}\nEND\n true"
     installed = on_the_vm(cloud, home, install)
     assert installed.code == 0, installed.output
     turns: dict[str, list[tuple[float, int]]] = {}
     for _ in range(TURNS):
         for name, options in (("ours", ""), *(("pyarrow", f"{2**bits}") for bits in (18, 20, 22))):
-            run = f"cd /opt/fanops/app && sudo PYTHONPATH=. ../venv/bin/python ../{name}.py /var/lib/fanops/runs/.data/* {options}"
+            run = f"cd /opt/fanops/app && sudo PYTHONPATH=. ../venv/bin/python ../read_{name}.py /var/lib/fanops/runs/.data/* {options}"
             done = on_the_vm(cloud, home, run, timeout=900)
             assert done.code == 0, done.output
             rows, seconds, memory = json.loads(done.output.splitlines()[-1])
