@@ -17,7 +17,7 @@ from ml.publish.this_machine import Machine, up_seconds
 from roles.training_schedule.files import fanops_train
 
 AGENT = "service-1@compute-system.iam.gserviceaccount.com"
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "bucket": "b", "samples": 1000, "data": "", "seed": 1, "accuracy_floor": 0.6, "function_memory": "512Mi",
     "timeout_seconds": 60, "lease_seconds": 900, "grace_seconds": 120, "python": "python3", "home": "/opt/fanops", "user": "x",
     "scheduled": True,
@@ -163,8 +163,9 @@ def test_a_folder_in_a_bucket_is_read_as_site_yml_reads_it(monkeypatch: pytest.M
 
     monkeypatch.setattr(fanops_train, "data_identity", identity)
     parameters = fanops_train.Parameters(**{**PARAMETERS, "data": "gs://b/daily/", "data_days": 90})
-    with pytest.raises(fanops_train.NotPossibleError):
-        fanops_train.plan(parameters, SimpleNamespace(check=lambda: None))
+    bucket: Any = SimpleNamespace(check=lambda: None)
+    with pytest.raises(fanops_train.NotPossibleError, match="that is enough"):
+        fanops_train.plan(parameters, bucket)
     assert asked == [("gs://b/daily/", 90)]
     argv = parameters.options("abc", "schedule", "")["argv"]
     # What was fetched is kept beside the runs, whose own folders come and go.
