@@ -94,6 +94,8 @@ demo-own-table: setup ## Another table altogether, by data alone: checked, train
 BOX_ENGINE ?= $(or $(shell command -v podman),$(shell command -v docker))
 BOX_BASE ?= docker.io/library/debian:13-slim
 BOX_COMMAND ?= .devcontainer/demo
+# What the engine needs beside it, such as --ulimit=nofile=20000:20000 where root itself may not raise that limit.
+BOX_OPTIONS ?=
 PAGE_PORT ?= 8080
 BOX_AUTHORITIES := $(wildcard /usr/local/share/ca-certificates)
 
@@ -106,7 +108,7 @@ box: ## The demo in a container, on machines that are no Debian; the function's 
 	@terminal=; [ ! -t 0 ] || terminal=--tty; $(BOX_ENGINE) run --rm --interactive $$terminal --name fanops-box --privileged --cgroupns private \
 	  --publish 127.0.0.1:$(PAGE_PORT):8080 --env PAGE_PORT=$(PAGE_PORT) --volume "$(CURDIR):/repository" \
 	  --volume fanops-box-environment:/repository/.venv --volume fanops-box-rehearsal:/repository/.rehearsal --volume fanops-box-cache:/repository/.cache \
-	  $(addprefix --volume=,$(addsuffix :/usr/local/share/ca-certificates:ro,$(BOX_AUTHORITIES))) fanops-box $(BOX_COMMAND)
+	  $(addprefix --volume=,$(addsuffix :/usr/local/share/ca-certificates:ro,$(BOX_AUTHORITIES))) $(BOX_OPTIONS) fanops-box $(BOX_COMMAND)
 
 # The lanes run side by side, end to end in a network of its own. A lane that fails ends no other; the table at the end shows all of them.
 .PHONY: test
@@ -160,6 +162,16 @@ test-rehearsal: images ## End to end on the rehearsal cloud, beginning with an e
 	@echo "==> end-to-end tests"; $(BIN)/rehearsal isolate end-to-end \
 	  $(BIN)/pytest -q -m "not long" --junitxml=build/results/end-to-end.xml tests/rehearsal
 
+.PHONY: test-google
+test-google: setup ## The whole path on a real project (GCP_PROJECT=…): asks first, cleans up, says where Google answers otherwise than the rehearsal
+	@[ -n "$(GCP_PROJECT)" ] || { echo "make: no project is named: make test-google GCP_PROJECT=my-project" >&2; exit 1; }
+	@$(BIN)/python -m tests.google $(GCP_PROJECT)
+
+.PHONY: record-rehearsal
+record-rehearsal: setup ## Record anew what the rehearsal answers on that path, to which test-google compares
+	@$(BIN)/rehearsal isolate record bash -c '$(BIN)/rehearsal up; eval "$$($(BIN)/rehearsal env --identity owner)"; \
+	  trap "$(BIN)/rehearsal down --purge" EXIT; $(BIN)/python -m tests.google --record --confirm "$$GCP_PROJECT" "$$GCP_PROJECT"'
+
 .PHONY: coverage
 coverage: setup ## What of our Python unit and end-to-end tests execute: table in docs/reliability.md, lines in build/coverage/html
 	@rm -rf build/coverage; mkdir -p build/coverage; export PATH="$(BIN):$$PATH"; \
@@ -173,7 +185,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-own-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-own-data prove-google prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-data
 prove-data: setup ## 10,000 random data files against Python's csv module: rows in = rows used + rows named; 200 refusals at once
@@ -236,6 +248,10 @@ prove-growing-data: setup ## A year of growing data in thirty seeds: honest days
 .PHONY: prove-own-data
 prove-own-data: setup ## Another stadium, thirty days of files in a bucket, three million rows of quoted CSV, on guests (about half an hour)
 	@$(BIN)/rehearsal isolate prove-own-data $(BIN)/pytest -v tests/prove/test_own_data.py
+
+.PHONY: prove-google
+prove-google: setup ## test-google with the rehearsal as Google: it finds nothing, and each of twelve planted differences (about 15 minutes)
+	@$(BIN)/rehearsal isolate prove-google $(BIN)/pytest -v tests/prove/test_google.py
 
 .PHONY: prove-broken-guards
 prove-broken-guards: setup ## Break every guard in a copy of the repository: the tests that watch it turn red
