@@ -229,6 +229,6 @@ def _processes() -> dict[int, tuple[int, list[str]]]:
         ["ps", "-A", "-w", "-w", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
     for line in listed.splitlines():
-        pid, ppid, *command = line.split()
-        found[int(pid)] = (int(ppid), command)
+        pid, ppid, *words = line.split()
+        found[int(pid)] = (int(ppid), words)
     return found
