@@ -9,10 +9,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import requests
 
 from ml.core.features import context_at
 from ml.core.schema import DEFAULT
@@ -26,6 +29,7 @@ ZONES = (
 EVENT = {"name": "Penalty", "en": "Penalty", "fr": "Pénalty"}
 SPONSOR = {"name": "Nike", "category": "Apparel", "campaign_message": "Onze mètres, une seule idée : Nike."}
 GONE = ("Koutoubia", "Hyundai")
+GOAL = {"zone": "VIP", "event": "Goal"}
 
 
 class Description(NamedTuple):
@@ -84,3 +88,30 @@ def train(url: str, bucket: str, described: Description, output: Path, *more: st
         url, "ml.train", f"--schema={described.schema}", f"--sponsors={described.sponsors}", f"--data={described.data}",
         f"--output={output}", f"--publish=gs://{bucket}", *more,
     )  # fmt: skip
+
+
+class OldClient(threading.Thread):
+    """Asks without a pause what it has always asked; counts the answers by status and version of the release."""
+
+    def __init__(self, url: str, session: requests.Session | None = None) -> None:
+        super().__init__(name="old client", daemon=True)
+        self.url = url
+        self.answers: Counter[tuple[int | str, Any]] = Counter()
+        self._session = session or requests.Session()
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Ask until it is over; an answer that does not come counts by what happened instead."""
+        with self._session as session:
+            while not self._over.is_set():
+                try:
+                    answer = session.post(self.url, json={"instances": [GOAL, {"zone": "West"}]}, timeout=60)
+                    self.answers[answer.status_code, answer.json().get("release", {}).get("version")] += 1
+                except (requests.RequestException, ValueError) as error:
+                    self.answers[type(error).__name__, None] += 1
+
+    def end(self) -> Counter[tuple[int | str, Any]]:
+        """Stop asking, and return the counts."""
+        self._over.set()
+        self.join(60)
+        return self.answers

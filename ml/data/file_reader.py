@@ -183,7 +183,12 @@ class DataReader:
     ) -> None:
         """Refuse a quoted text that holds what is itself a valid row: its quotes are most likely two stray ones."""
         for place, cell in enumerate(row):
+            if "\n" not in cell and "\r" not in cell:
+                continue
             texts = _BREAK.split(cell)
+            # What is before the first break would be the end of a row that is whole, too.
+            if place + texts[0].count(delimiter) + 1 < len(row):
+                continue
             for number, text in enumerate(texts[1:], 1):
                 rest = row[place + 1 :] if number == len(texts) - 1 else []
                 if text.count(delimiter) + 1 + len(rest) < len(row):

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from rehearsal.wire.calls import REGISTRY, SIGNED_IN, Call, method
 from rehearsal.wire.faults import Fault
 from rehearsal.wire.gateway import LOSE_HEADER
+from rehearsal.wire.request_log import Entry, RequestLog
 
 PROJECT = "https://cloudresourcemanager.googleapis.com/v1/projects/fanops-rehearsal"
 
@@ -105,3 +109,17 @@ def test_a_dropped_request_never_reaches_its_handler(ask: Any, control_plane: An
 def test_a_fault_that_never_fired_is_reported(control_plane: Any) -> None:
     control_plane.faults.plan(Fault("compute.instances.stop", "503"))
     assert [fault.method for _, fault in control_plane.faults.unfired()] == ["compute.instances.stop"]
+
+
+def test_a_log_that_an_earlier_version_began_goes_on(tmp_path: Path) -> None:
+    columns = ", ".join(name for name in RequestLog.COLUMNS if name != "sent")
+    with closing(sqlite3.connect(tmp_path / "requests.sqlite")) as old, old:
+        old.execute(f"CREATE TABLE requests (number INTEGER PRIMARY KEY, {columns})")
+        old.execute(f"INSERT INTO requests ({columns}) VALUES ({', '.join('0' for _ in columns.split(', '))})")
+    for _ in range(2):
+        log = RequestLog(tmp_path / "requests.sqlite")
+        log.append(Entry(1.0, "storage.objects.get", "GET", "storage.googleapis.com", "/", 200, sent=5))
+        log.close()
+    log = RequestLog(tmp_path / "requests.sqlite")
+    assert [entry.sent for entry in log.entries()] == [0, 5, 5]
+    log.close()

@@ -109,6 +109,7 @@ def test_objects_are_read_by_range_and_listed_by_prefix_in_pages(ask: Any, contr
     headers = {"Authorization": f"Bearer {token}", "Range": "bytes=1-2"}
     part = ask("GET", f"{API}/b/{bucket}/o/a?alt=media", headers=headers)
     assert (part.status_code, part.get_data()) == (206, b"12")
+    assert [entry.sent for entry in control_plane.log.entries()][-1] == 2
 
     def listed(query: str) -> tuple[list[str], list[str], str]:
         answer = ask("GET", f"{API}/b/{bucket}/o?{query}").get_json()

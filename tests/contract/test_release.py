@@ -19,8 +19,10 @@ IDENTITY = {f"GIT_{who}_{what}": "release@example.org" for who in ("AUTHOR", "CO
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    # Below another make, make also says which folder it is in.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | IDENTITY, timeout=60
+        command, cwd=folder, capture_output=True, text=True, check=False, env=environment | IDENTITY, timeout=60
     )
 
 

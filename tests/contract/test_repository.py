@@ -129,6 +129,17 @@ def test_every_playbook_make_target_and_variable_in_the_documents_exists() -> No
         assert asked <= variables, f"{document}: {asked - variables}"
 
 
+def test_every_test_in_the_documents_exists() -> None:
+    for document in tracked("docs", "rehearsal/docs", "README.md", "CONTRIBUTING.md"):
+        if document.suffix != ".md":
+            continue
+        for path, name in re.findall(
+            r"`((?:rehearsal/)?tests/[a-z_/]+\.py)(?:::([a-z0-9_]+))?`", document.read_text(encoding="utf-8")
+        ):
+            assert (REPOSITORY / path).is_file(), f"{document.name}: {path}"
+            assert not name or f"def {name}(" in read(path), f"{document.name}: {path}::{name}"
+
+
 def test_every_make_target_and_role_is_documented() -> None:
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
     assert targets == set(re.findall(r"`make ([a-z-]+)`", read("CONTRIBUTING.md")))

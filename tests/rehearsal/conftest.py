@@ -104,7 +104,7 @@ class Controller:
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, text: str, seconds: float = 240) -> None:
+    def wait_for(self, text: str, seconds: float = 900) -> None:
         """Return once the output has the text; a playbook that ends without it is a failure."""
         deadline = time.monotonic() + seconds
         while text not in self.output:

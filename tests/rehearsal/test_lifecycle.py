@@ -40,7 +40,7 @@ def test_a_killed_controller_leaves_no_vm_running(cloud: Rehearsal, tmp_path: Pa
         assert seen.code == 0 and "training" in seen.output, seen.output
     status = show_status(cloud)
     assert status["vm"]["status"] == "RUNNING" and "is active" in " ".join(status["stops"]["lines"]), status
-    wait_until_stopped(cloud, 240)
+    wait_until_stopped(cloud, 600)
     status = show_status(cloud)
     assert status["stops"]["by"].startswith("itself"), status
     logs = cloud.playbook("playbooks/show_logs.yml")

@@ -21,7 +21,8 @@ from ansible.module_utils.fanops.core.site_lock import SiteLock
 from ansible.module_utils.fanops.releases.listing import Bucket
 
 ATTEMPTS = 10
-LOOK_AGAIN_SECONDS = 3.0
+# Whether the run has ended. Soon enough that what is typed next, be it the end of the cloud, finds the lock given back.
+LOOK_AGAIN_SECONDS = 0.2
 PROC = Path("/proc")
 
 

@@ -71,6 +71,7 @@ class Parameters:
     home: str
     user: str
     scheduled: bool
+    data_days: int = 0
     monthly_ceiling_usd: float = 0.0
     notify_secret: str = ""
     notify_on: tuple[str, ...] = ()
@@ -80,13 +81,15 @@ class Parameters:
 
     def options(self, run_id: str, trigger: str, why: str) -> dict[str, Any]:
         """Return the options of ``TrainingRun``, as role model_training gives them to the module training_run."""
-        rows = f"--data={self.data}" if self.data else f"--samples={self.samples}"
+        rows = [f"--data={self.data}", f"--data-days={self.data_days}"] if self.data else [f"--samples={self.samples}"]
+        if self.data.startswith("gs://"):
+            rows.append(f"--data-cache={RUNS_DIR}/.data")  # what was fetched is kept: a new object costs its own bytes
         limits = [f"--accuracy-floor={self.accuracy_floor}", f"--function-memory={self.function_memory}"]
         argv = [
             self.python,
             "-m",
             "ml.train",
-            rows,
+            *rows,
             f"--seed={self.seed}",
             *limits,
             f"--time-limit={self.timeout_seconds}",
@@ -199,7 +202,7 @@ def plan(parameters: Parameters, bucket: Bucket) -> tuple[str, str]:
     """
     try:
         bucket.check()
-        identity = data_identity(parameters.data) if parameters.data else None
+        identity = data_identity(parameters.data, parameters.data_days) if parameters.data else None
         new = fingerprint(parameters.samples, parameters.seed, Path(parameters.home) / "app", identity)
     except (BucketError, DataError) as error:
         raise NotPossibleError(str(error)) from error
@@ -331,7 +334,7 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--scheduled", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--samples", type=int, metavar="N", help="rows of synthetic data")
-    parser.add_argument("--data", metavar="FILE", help="a data file instead: a path, or gs://bucket/object")
+    parser.add_argument("--data", metavar="FILE", help="data files instead: a path, or gs://bucket/…")
     parser.add_argument("--seed", type=int, metavar="S", help="the seed")
     parser.add_argument(
         "--force", action="store_true", help="train, and promote, even if nothing is new or it is worse"

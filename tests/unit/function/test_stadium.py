@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,34 +17,10 @@ from ml.core.releases import read_manifest, read_pointer
 from ml.core.schema import DEFAULT
 from tests.rollbacks import roll_back
 from tests.running_function import lay_out, running_function
-from tests.stadium import GONE, Description, train, write_stadium
+from tests.stadium import GOAL, GONE, Description, OldClient, train, write_stadium
 from tests.unit.ml.model_fixtures import BUCKET, Candidates, publish_unproven
 
 pytestmark = pytest.mark.timeout(240)
-GOAL = {"zone": "VIP", "event": "Goal"}
-
-
-class OldClient(threading.Thread):
-    """Asks without a pause what it has always asked; counts the answers by status and release."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(name="old client", daemon=True)
-        self.url = url
-        self.answers: Counter[tuple[int, Any]] = Counter()
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        """Ask until it is over."""
-        with requests.Session() as session:
-            while not self._over.is_set():
-                answer = session.post(self.url, json={"instances": [GOAL, {"zone": "West"}]}, timeout=60)
-                self.answers[answer.status_code, answer.json().get("release", {}).get("version")] += 1
-
-    def end(self) -> Counter[tuple[int, Any]]:
-        """Stop asking, and return the counts."""
-        self._over.set()
-        self.join(60)
-        return self.answers
 
 
 @pytest.fixture

@@ -220,6 +220,46 @@ def test_an_object_in_a_bucket_is_trained_on_and_named_by_its_generation(
         assert message in capsys.readouterr().err
 
 
+def test_what_tells_nothing_is_not_published_and_synthetic_rows_take_over_only_if_asked(
+    client: Client,
+    storage_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+
+    def published(name: str, *arguments: str) -> str:
+        code = main([*arguments, "--output", str(tmp_path / name), "--publish", f"gs://{BUCKET}"])
+        error = capsys.readouterr().err
+        assert (code, error.count("\n")) == ((1, 1) if error else (0, 0))
+        return error
+
+    rows, *_ = table(ROWS)
+    noise = pa.array(np.random.default_rng(3).permutation(np.asarray(rows["sponsor"])))
+    constant = {
+        name: rows[name].take([0] * ROWS) for name in ("zone", "event", "crowd_density", "score_diff", "temperature")
+    }
+    for name, data, message in (
+        ("few", rows.slice(0, 140), "held-out rows are too few to judge by, 100 are the least"),
+        (
+            "noise",
+            rows.set_column(0, "sponsor", noise),
+            "is below the floor of 60.00%; look at what is new in the data",
+        ),
+        (
+            "constant",
+            pa.table({**dict(zip(rows.column_names, rows.columns, strict=True)), **constant}),
+            "is below the floor of 60.00%",
+        ),
+    ):
+        assert message in published(name, "--data", str(_csv(tmp_path / f"{name}.csv", data))), name
+    assert published("good", "--data", str(_csv(tmp_path / "good.csv", rows))) == ""
+    refused = published("synthetic", "--samples", "1500")
+    assert "the live release learned" in refused and "give --data, or --accept-source-change" in refused
+
+
 def test_the_name_of_a_local_file_does_not_count_and_its_content_does(written: Written, tmp_path: Path) -> None:
     folder, *_ = written
     copy = tmp_path / "elsewhere.csv"
@@ -249,6 +289,11 @@ def test_an_object_below_a_prefix_is_fetched_once(
     bucket.blob("daily/_SUCCESS").upload_from_string("")
     rows, messages, first = look()
     assert (rows, messages) == (3, ["data: fetching 2 of 2 objects, 0.0 MB"])
+    for pattern, names in (
+        ("daily/*-02.csv", ["2026-11-02.csv"]),
+        ("*/2026-11-0[12].csv", ["daily/2026-11-01.csv", "daily/2026-11-02.csv"]),
+    ):
+        assert [part.relative for part in find_parts(f"gs://{BUCKET}/{pattern}")] == names
     assert look() == (3, [], first)
     bucket.blob("daily/2026-11-03.csv").upload_from_string("\n".join([HEADER, *[GOOD] * 3]))
     rows, messages, second = look()

@@ -196,6 +196,7 @@ def test_what_a_candidate_may_lose_follows_from_the_number_of_rows(
     verdict = judge(changed(candidates[0], **OWN), live(candidates[1], **OWN), Limits(), lambda _: Comparison(paired))
     assert bool(verdict.refusals) == refused
     said = (verdict.refusals or verdict.notes)[0]
+    assert ("more samples" in said, said.endswith("look at what is new in the data")) == (False, refused)
     allowed = "1.24%" if refused else "2.83%"
     assert f"82.00% of live release 7 on the same {rows} rows; {allowed} less would be allowed" in said
 
@@ -280,9 +281,10 @@ def test_each_sponsor_counts_and_one_that_is_gone_is_named(candidates: Candidate
     assert judge(few, None, Limits(), None).refusals[0].startswith("31 held-out rows are too few to judge by, 100 are")
 
 
-def test_a_growing_file_passes_on_an_honest_day_and_not_on_one_with_a_fault() -> None:
+@pytest.mark.parametrize("case", [Case(3000, 150, 0.1), Case(2000, 500, 0.0)])
+def test_a_growing_file_passes_on_an_honest_day_and_not_on_one_with_a_fault(case: Case) -> None:
     """`make prove-growing-data` tries a year of it in thirty seeds."""
-    (day,) = days_of(Case(3000, 150, 0.1), seed=1, first_day=1)
+    (day,) = days_of(case, seed=1, first_day=1)
     assert day.refused == "" and day.worse_refused, day
 
 

@@ -106,7 +106,7 @@ def test_a_controller_keeps_the_lock_when_its_training_has_ended(
     lock.take("first", "a@one", "training")
     with held_lock.held(vm_bucket, "first", "r1", print):
         pass
-    assert "for training and still" in run("site_lock", bucket=BUCKET, state="free", run_id="r2")["msg"]
+    assert "for training (until " in run("site_lock", bucket=BUCKET, state="free", run_id="r2")["msg"]
     end_controller(lock)
     assert lock.read() == (None, "0")
 

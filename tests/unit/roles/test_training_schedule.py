@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from ml.bucket import BucketError
+from ml.data.file_kind import DataError
 from ml.publish import messages, run_outcome
 from ml.publish.this_machine import Machine, up_seconds
 from roles.training_schedule.files import fanops_train
 
 AGENT = "service-1@compute-system.iam.gserviceaccount.com"
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "bucket": "b", "samples": 1000, "data": "", "seed": 1, "accuracy_floor": 0.6, "function_memory": "512Mi",
     "timeout_seconds": 60, "lease_seconds": 900, "grace_seconds": 120, "python": "python3", "home": "/opt/fanops", "user": "x",
     "scheduled": True,
@@ -151,6 +152,24 @@ def test_who_cannot_be_told_is_left_to_the_watchdog(vm: Any, monkeypatch: pytest
 def test_by_hand_with_other_parameters(vm: Any) -> None:
     assert fanops_train.main(["--samples", "5000", "--keep-vm"]) == 0
     assert vm.trained == ["hand"] and vm.off == []
+
+
+def test_a_folder_in_a_bucket_is_read_as_site_yml_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def identity(data: str, days: int) -> dict[str, str]:
+        asked.append((data, days))
+        raise DataError("that is enough")
+
+    monkeypatch.setattr(fanops_train, "data_identity", identity)
+    parameters = fanops_train.Parameters(**{**PARAMETERS, "data": "gs://b/daily/", "data_days": 90})
+    bucket: Any = SimpleNamespace(check=lambda: None)
+    with pytest.raises(fanops_train.NotPossibleError, match="that is enough"):
+        fanops_train.plan(parameters, bucket)
+    assert asked == [("gs://b/daily/", 90)]
+    argv = parameters.options("abc", "schedule", "")["argv"]
+    # What was fetched is kept beside the runs, whose own folders come and go.
+    assert {"--data-days=90", "--data-cache=/var/lib/fanops/runs/.data"} <= set(argv)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ class Gateway:
             response.headers["Date"] = date
         entry.status = response.status_code
         entry.milliseconds = round((time.time() - started) * 1000, 1)
+        entry.sent = response.calculate_content_length() or 0
         self.cloud.log.append(entry)
         return response
 

@@ -38,7 +38,11 @@ SECRET_MEMBERS = {
 
 @dataclass
 class Entry:
-    """One answered request. `time` is seconds since the epoch, `milliseconds` how long the answer took."""
+    """One answered request.
+
+    `time` is seconds since the epoch, `milliseconds` how long the answer took, `sent` the bytes of the answer's body (0 for one
+    whose length is not known beforehand).
+    """
 
     time: float
     method: str
@@ -51,6 +55,7 @@ class Entry:
     violations: str = ""
     fault: str = ""
     body: str = ""
+    sent: int = 0
     number: int = 0
 
     @property
@@ -87,6 +92,9 @@ class RequestLog:
         self._db.execute("PRAGMA synchronous=OFF")
         columns = ", ".join(self.COLUMNS)
         self._db.execute(f"CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, {columns})")
+        known = {row[1] for row in self._db.execute("PRAGMA table_info(requests)")}
+        if "sent" not in known:  # a log that an earlier version began
+            self._db.execute("ALTER TABLE requests ADD COLUMN sent NOT NULL DEFAULT 0")
 
     def append(self, entry: Entry) -> None:
         """Write one entry; its number is given here."""
