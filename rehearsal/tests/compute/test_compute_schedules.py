@@ -4,11 +4,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from compute_world import PROJECT, ZONE, World, vm_body
+from compute_world import BASE, PROJECT, ZONE, World, vm_body
 from rehearsal.cli.calendar import run
 from rehearsal.services.compute import clock, operations, timers
 
@@ -71,7 +73,7 @@ def test_a_schedule_needs_the_permissions_of_the_service_agent(world: World, tra
     world.call("POST", path, vm_body("other", resourcePolicies=policies["resourcePolicies"]), status=412)
 
 
-def test_the_calendar_of_schedules_can_be_moved_ahead(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_googles_clock_can_be_moved_ahead(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     scheduled(world, vmStartSchedule={"schedule": "30 2 * * 1"}, timeZone="Europe/Paris")
     world.do("POST", f"zones/{ZONE}/instances/vm/stop")
     for _week in range(30):  # a change to summer time, or from it, is among them
@@ -84,6 +86,12 @@ def test_the_calendar_of_schedules_can_be_moved_ahead(world: World, capsys: pyte
         item for item in world.call("GET", f"zones/{ZONE}/operations")["items"] if item["operationType"] == "start"
     ]
     assert len(starts) == 30
+    # Operations, VMs and answers tell the same time.
+    times = sorted(clock.parse(item["insertTime"]) for item in starts)
+    assert all(6.9 * DAY < later - earlier < 7.1 * DAY for earlier, later in pairwise(times))
+    assert clock.parse(world.vm()["lastStopTimestamp"]) >= times[-1] > time.time() + 28 * 7 * DAY
+    told = parsedate_to_datetime(world.ask("GET", f"{BASE}/{PROJECT}/zones").headers["Date"]).timestamp()
+    assert times[-1] <= told + 1 < times[-1] + 60
     assert capsys.readouterr().out.splitlines()[-1].startswith("20")
 
 

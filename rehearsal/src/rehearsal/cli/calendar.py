@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`rehearsal calendar`: move the calendar that instance schedules follow, so that a week passes in a second."""
+"""`rehearsal calendar`: move Google's clock, which instance schedules follow, so that a week passes in a second."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
+from rehearsal import ahead
 from rehearsal.cli.output import say
 from rehearsal.errors import RehearsalError
 from rehearsal.services.compute import resource_policies
@@ -19,7 +20,9 @@ PAST_SECONDS = 1.0
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser's."""
-    parser = commands.add_parser("calendar", help="move the calendar of instance schedules ahead, and show it")
+    parser = commands.add_parser(
+        "calendar", help="move Google's clock ahead, which instance schedules follow, and show it"
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--next", action="store_true", help="just past the next time at which a schedule fires")
     how.add_argument(
@@ -29,7 +32,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Move the calendar and print its time. Raises RehearsalError where no schedule fires any more."""
+    """Move the clock and print its time. Raises RehearsalError where no schedule fires any more."""
     store = Store(settings.home / "state.sqlite")
     now = resource_policies.today(store)
     seconds = arguments.ahead or 0.0
@@ -46,6 +49,6 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         seconds = min(due) - now + PAST_SECONDS
     if seconds < 0:
         raise RehearsalError("the calendar goes forward only: what has happened has happened")
-    resource_policies.move_ahead(store, seconds)
+    ahead.move(store, seconds)
     say(datetime.fromtimestamp(resource_policies.today(store), UTC).isoformat(timespec="seconds"))
     return 0
