@@ -173,7 +173,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-serving prove-training prove-growing-data prove-year prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-data
 prove-data: setup ## 10,000 random data files against Python's csv module: rows in = rows used + rows named
@@ -232,6 +232,11 @@ prove-training: setup ## A million rows in 1 GiB; three guests train three milli
 .PHONY: prove-growing-data
 prove-growing-data: setup ## A year of growing data in thirty seeds: honest days pass the gate, days with 5 points less do not
 	@$(BIN)/pytest -v tests/prove/test_growing_data.py
+
+.PHONY: prove-year
+prove-year: setup ## 52 weekly runs by the schedule alone, with everything that goes wrong in a year (about 50 minutes)
+	$(call install,chromium chromium-driver)
+	@$(BIN)/rehearsal isolate prove-year $(BIN)/pytest -v tests/prove/test_year.py
 
 .PHONY: prove-broken-guards
 prove-broken-guards: setup ## Break every guard in a copy of the repository: the tests that watch it turn red
