@@ -89,7 +89,10 @@ def of_outcome(outcome: dict[str, Any]) -> Message | None:
 
 def missed(moments: Sequence[str]) -> Message:
     """Return the message about scheduled runs that did not come, due at these times."""
-    text = f"due {', '.join(moments)}; playbooks/show_status.yml and the zone's stock say more"
+    text = (
+        f"due {', '.join(moments)}; the zone may have had no machines, Google's service agent may lack compute.instances.start, or "
+        "somebody had the VM on: playbooks/show_status.yml and the VM's operations say more"
+    )
     return Message("missed", f"FanOps: {TITLES['missed']}", text, {"result": "missed", "due": list(moments)})
 
 

@@ -276,7 +276,8 @@ def look_back(parameters: Parameters) -> None:
 
     Only between two starts by the same schedule: before its first one, nothing is known to have been due.
     """
-    seen = {"schedule": parameters.schedule, "timezone": parameters.timezone, "at": time.time()}
+    now = time.time()
+    seen = {"schedule": parameters.schedule, "timezone": parameters.timezone, "at": now}
     known: list[dict[str, Any]] = []
     bucket: Bucket | None = None
     try:
@@ -290,7 +291,7 @@ def look_back(parameters: Parameters) -> None:
     try:
         known = [one for one in known if (one["schedule"], one["timezone"]) == (seen["schedule"], seen["timezone"])]
         last = max((float(one["at"]) for one in known), default=None)
-        gaps = [] if last is None else not_come(parameters.schedule, parameters.timezone, last, seen["at"])
+        gaps = [] if last is None else not_come(parameters.schedule, parameters.timezone, last, now)
         if gaps:
             tell(parameters, bucket, messages.missed(gaps))
         if bucket is not None:

@@ -149,8 +149,13 @@ def test_what_nobody_foresaw_is_told_too(vm: Any) -> None:
 def test_of_a_folder_in_a_bucket_the_newest_days_count_and_files_are_kept(
     vm: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    monkeypatch.setattr(fanops_train, "data_identity", lambda data, days: asked.append((data, days)) or {"data": "x"})
+    asked: list[tuple[str, int]] = []
+
+    def identity(data: str, days: int) -> dict[str, str]:
+        asked.append((data, days))
+        return {"data": "x"}
+
+    monkeypatch.setattr(fanops_train, "data_identity", identity)
     names = {"fingerprint": "f" * 64, "code": "", "lock": "", "data": "", "parameters": ""}
     monkeypatch.setattr(fanops_train, "fingerprint", lambda *_: names)
     vm.bucket.check = lambda: None
