@@ -26,7 +26,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ml.core import site_lock
+from ml.core import site_lock, spending
+from ml.forest.machine_types import price_document
 from tests.matches import write
 from tests.prove.figures import record, table
 from tests.prove.guests import UNITS, Guest
@@ -43,7 +44,7 @@ POLICY = f"{COMPUTE}/regions/us-central1/resourcePolicies/ml-training-vm-schedul
 SECRET = f"https://secretmanager.googleapis.com/v1/projects/{PROJECT}/secrets/fanops-m4-notify"
 STARTER = f"{IAM}/roles/fanops_m4_schedule_starter"
 BUCKET, FOLDER = "fanops-m4-models", "matches"
-FIRST_ROWS, WEEKLY_ROWS, MANY_ROWS = 12_000, 1000, 60_000
+FIRST_ROWS, WEEKLY_ROWS, MANY_ROWS = 6000, 500, 60_000
 # By hand, from Google's price list: dollars an hour of the machine types, and of an external address in use.
 HOUR = {"e2-micro": Decimal("0.008376428"), "e2-small": Decimal("0.016752855")}
 ADDRESS_HOUR = Decimal("0.005")
@@ -66,7 +67,6 @@ class Year:
     folder: Path
     week: int = 0
     release: int = 1
-    ahead: float = 0.0
     uses: list[tuple[datetime.datetime, datetime.datetime, str]] = field(default_factory=list)
     known: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -223,7 +223,7 @@ def secret_back(year: Year) -> None:
 
 def person(year: Year) -> None:
     """Somebody's site.yml holds the site's lock when the schedule starts the VM."""
-    now = datetime.datetime.fromtimestamp(time.time() + year.ahead, datetime.timezone.utc)
+    now = datetime.datetime.fromtimestamp(year.next_start(), datetime.timezone.utc)
     lock = site_lock.taken(uuid.uuid4().hex, "somebody's laptop", "site.yml", now).renewed(now)
     year.owner.put(BUCKET, site_lock.PATH, lock.to_bytes())
 
@@ -264,8 +264,8 @@ TROUBLES = [
     Trouble("bad file", told=[("failure", "week-.*Nord")], plant=bad_file, mend=Year.add_data, data=False),
     Trouble("no new file", "nothing new", data=False),
     Trouble(
-        "worse model", "refused", told=[("refused", "accuracy")], data=False, mend=take_file_away,
-        plant=lambda year: year.add_data(rows=FIRST_ROWS + WEEKS * WEEKLY_ROWS, turned=1),
+        "worse model", "refused", told=[("refused", "below the floor")], data=False, mend=take_file_away,
+        plant=lambda year: year.add_data(rows=FIRST_ROWS + year.week * WEEKLY_ROWS, turned=1),
     ),
     Trouble("storage fails for an hour", None, told=[("failure", "503|cannot")], plant=storage_fails, mend=storage_answers),
     Trouble("killed in training", told=[("failure", "signal 9|SIGKILL")], during=kill),
@@ -368,8 +368,7 @@ def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
 def start(year: Year) -> datetime.datetime:
     """Let the clocks of Google and of the VM reach the next start; return when it was due."""
     due = year.next_start()
-    year.ahead = due + 1 - time.time()
-    year.guest().set_ahead(year.ahead)
+    year.guest().set_ahead(due + 1 - time.time())
     year.rehearsal("calendar", "--next")
     return datetime.datetime.fromtimestamp(due, datetime.timezone.utc)
 
@@ -423,6 +422,18 @@ def a_week(year: Year, trouble: Trouble, expected: list[tuple[str, str]]) -> Wee
     return week
 
 
+def recovered(year: Year, trouble: Trouble) -> Week:
+    """Go on after a week that did not end as it should have: the proof has failed, and the other weeks say more."""
+    with suppress(AssertionError):
+        trouble.mend(year)
+    if year.vm()["status"] != "TERMINATED":
+        year.owner.call("POST", f"{VM}/stop")
+        until(lambda: year.vm()["status"] == "TERMINATED")
+    year.new_outcomes()
+    year.release = live(year)
+    return Week(datetime.datetime.now(datetime.timezone.utc), "?", year.release, [], 0.0, 0)
+
+
 def test_a_year_needs_nobody(year: Year, capsys: pytest.CaptureFixture[str]) -> None:
     troubles = plan(WEEKS)
     rows: list[tuple[object, ...]] = []
@@ -432,8 +443,14 @@ def test_a_year_needs_nobody(year: Year, capsys: pytest.CaptureFixture[str]) -> 
     began = time.monotonic()
     for year.week in range(1, WEEKS + 1):
         trouble = troubles.get(year.week, GOOD)
-        week = a_week(year, trouble, later + trouble.told)
-        weeks, later = [*weeks, week], trouble.later
+        try:
+            week = a_week(year, trouble, (later if trouble.comes else []) + trouble.told)
+        except AssertionError as error:
+            year.problems.append(f"week {year.week}, {trouble.name or 'all well'}: {error}")
+            week = recovered(year, trouble)
+        weeks.append(week)
+        # Of several starts that did not come, one message tells.
+        later = trouble.later if trouble.comes else later or trouble.later
         local = week.due.astimezone(ZoneInfo(TIMEZONE))
         offsets.append(local.utcoffset())
         changed = "the clocks were changed" * (offsets[-1] != offsets[max(0, len(offsets) - 2)])
@@ -446,9 +463,10 @@ def test_a_year_needs_nobody(year: Year, capsys: pytest.CaptureFixture[str]) -> 
             rows.append(row)
         with capsys.disabled():
             print(
-                "\n| " + " | ".join(map(str, row)) + f" | {time.monotonic() - began:.0f} s so far", end="", flush=True
-            )
-    assert later == []
+                "\n| " + " | ".join(map(str, row)) + f" | {time.monotonic() - began:.0f} s so far",
+                *(problem for problem in year.problems if problem.startswith(f"week {year.week},")), sep="\n", end="", flush=True,
+            )  # fmt: skip
+    assert year.problems == [] and later == []
     took = time.monotonic() - began
     ledger, history = the_ledger_is_the_sum_by_hand(year), the_history_is_whole(year)
     if WEEKS == 52:
@@ -465,33 +483,48 @@ def test_a_year_needs_nobody(year: Year, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def the_ledger_is_the_sum_by_hand(year: Year) -> str:
-    """Compare what show_costs says with a sum over the VM's seconds; Google's month is the last week's."""
+    """Compare what show_costs says, and what the VM's ceiling goes by, with sums over the VM's seconds."""
     shown = year.cloud.playbook("playbooks/show_costs.yml", "-e", "output=json")
     assert shown.code == 0, shown.output[-3000:]
     costs = json.loads(shown.output.splitlines()[-1])
-    assert len(costs["runs"]) >= len(year.uses)
     listed = {moment(run["began"]): run for run in costs["runs"]}
-    total = Decimal(0)
-    month = year.uses[-1][0].astimezone(datetime.timezone.utc).strftime("%Y-%m")
-    spent = contested = Decimal(0)
+    assert len(listed) == len(year.uses) + 1  # and that of site.yml
+    month = f"{year.uses[-1][0].astimezone(datetime.timezone.utc):%Y-%m}"
+    spent = contested = total = Decimal(0)
     for began, ended, kind in year.uses:
         seconds = max(60, round((ended - began).total_seconds()))
         run = min(listed.items(), key=lambda item: abs(item[0] - began))[1]
-        assert abs(run["hours"] - seconds / 3600) < 0.0009, (run, began, ended)
+        assert abs(run["hours"] * 3600 - seconds) < 10, (run, began, ended)
         total += HOUR[kind] * seconds / 3600
-        if began.astimezone(datetime.timezone.utc).strftime("%Y-%m") != month:
-            continue
-        if kind == "e2-micro":
-            contested += ADDRESS_HOUR * seconds / 3600
-        else:
-            spent += (HOUR[kind] + ADDRESS_HOUR) * seconds / 3600
+        if f"{began.astimezone(datetime.timezone.utc):%Y-%m}" == month:
+            spent += (HOUR[kind] + ADDRESS_HOUR) * seconds / 3600 * (kind != "e2-micro")
+            contested += ADDRESS_HOUR * seconds / 3600 * (kind == "e2-micro")
     assert costs["ceiling"]["month"] == month
-    assert abs(Decimal(str(costs["ceiling"]["spent"])) - spent) <= Decimal("0.005"), (costs["ceiling"], spent)
-    assert abs(Decimal(str(costs["ceiling"]["contested_ipv4"])) - contested) <= Decimal("0.005"), (
-        costs["ceiling"],
-        contested,
+    for name, dollars in (("spent", spent), ("contested_ipv4", contested)):
+        assert abs(Decimal(str(costs["ceiling"][name])) - dollars) < Decimal("0.0051"), (
+            name,
+            costs["ceiling"],
+            dollars,
+        )
+    outcomes = [year.owner.read(BUCKET, name) for name in year.known]
+    by_hand: dict[str, Decimal] = {}
+    for one in outcomes:
+        seconds, kind = max(60, one["vm_seconds"]), one["machine_type"]
+        assert abs(Decimal(str(one["list_price_usd"])) - HOUR[kind] * one["vm_seconds"] / 3600) < Decimal("0.000001"), (
+            one
+        )
+        if kind != "e2-micro":
+            sum_so_far = by_hand.get(one["ended"][:7], Decimal(0))
+            by_hand[one["ended"][:7]] = sum_so_far + (HOUR[kind] + ADDRESS_HOUR) * seconds / 3600
+    assert by_hand
+    rates = spending.Rates.of(price_document())
+    for ended in {one["ended"][:7]: one["ended"] for one in outcomes}.values():
+        found = spending.spent(spending.of_outcomes(outcomes), moment(ended).timestamp(), rates)
+        assert abs(found.dollars - by_hand.get(found.month, Decimal(0))) < Decimal("0.000001"), (found, by_hand)
+    return (
+        f"The VM was on {len(year.uses) + 1} times, for ${total:.4f} at list price; the ledgers of the controller and of the VM are equal "
+        "to the sums by hand, run by run and month by month."
     )
-    return f"The VM was on for {len(year.uses)} runs, ${total:.4f} at list price; the ledger is equal to that sum by hand, to the cent."
 
 
 def the_history_is_whole(year: Year) -> str:

@@ -278,27 +278,38 @@ def look_back(parameters: Parameters) -> None:
     """
     now = time.time()
     seen = {"schedule": parameters.schedule, "timezone": parameters.timezone, "at": now}
-    known: list[dict[str, Any]] = []
+    known = [_last_start_here()]
     bucket: Bucket | None = None
     try:
-        known += [json.loads(LAST_START_HERE.read_text(encoding="utf-8"))] if LAST_START_HERE.exists() else []
         reached = Bucket(parameters.bucket, timeout=10, deadline=20)
         found = reached.read_versioned(LAST_START)
         known += [json.loads(found[0])] if found else []
         bucket = reached
-    except (BucketError, OSError, ValueError) as error:
+    except (BucketError, ValueError) as error:
         print(f"warning: not all is known of earlier starts: {error}", file=sys.stderr)
     try:
-        known = [one for one in known if (one["schedule"], one["timezone"]) == (seen["schedule"], seen["timezone"])]
-        last = max((float(one["at"]) for one in known), default=None)
+        same = [
+            one for one in known if (one.get("schedule"), one.get("timezone")) == (seen["schedule"], seen["timezone"])
+        ]
+        last = max((float(one["at"]) for one in same), default=None)
         gaps = [] if last is None else not_come(parameters.schedule, parameters.timezone, last, now)
         if gaps:
             tell(parameters, bucket, messages.missed(gaps))
         if bucket is not None:
             bucket.mirror(LAST_START, json.dumps(seen).encode(), "application/json", "schedule")
-        LAST_START_HERE.write_text(json.dumps(seen), encoding="utf-8")
-    except (BucketError, OSError, ValueError, LookupError, TypeError) as error:
+        new = LAST_START_HERE.with_suffix(".new")
+        new.write_text(json.dumps(seen), encoding="utf-8")
+        new.replace(LAST_START_HERE)
+    except (BucketError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         print(f"warning: of runs that do not come, not all may be told: {error}", file=sys.stderr)
+
+
+def _last_start_here() -> dict[str, Any]:
+    try:
+        found = json.loads(LAST_START_HERE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def not_come(schedule: str, timezone: str, last: float, now: float) -> list[str]:
