@@ -44,6 +44,10 @@ class Guest:
         """Run a shell script as root in the running guest; return its output."""
         return self._podman("exec", self._name, "sh", "-ec", script)
 
+    def limit_memory(self, mebibytes: int) -> None:
+        """Have the running guest make do with less memory; the next start gives it its own again."""
+        self._podman("update", f"--memory={mebibytes}m", f"--memory-swap={mebibytes}m", self._name)
+
     def put(self, files: dict[str, str]) -> None:
         """Write files, path (without leading slash) -> content; `-> target` is a symbolic link."""
         buffer = io.BytesIO()
@@ -70,11 +74,9 @@ class Guest:
         """Set the guest's clock ahead of this machine's."""
         self.put({"etc/faketimerc": f"+{seconds:.0f}\n"})
 
-    def at_boot(self, name: str, script: str) -> None:
-        """Have a script run once, at the next boot, before anything of this project does."""
-        unit, wanted = f"{UNITS}/{name}.service", f"{UNITS}/multi-user.target.wants/{name}.service"
-        text = (
-            f"[Unit]\nBefore=fanops-scheduled.service\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
-            f"ExecStart=/bin/sh -c 'rm -f /{unit} /{wanted}; {script}'\n"
-        )
-        self.put({unit: text, wanted: f"-> /{unit}"})
+    def fill(self, folder: str) -> None:
+        """Leave no space where the running guest has this folder, until it goes off."""
+        process = self._podman("inspect", "--format", "{{.State.Pid}}", self._name).strip()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=777", "tmpfs", folder]
+        subprocess.run(["nsenter", f"--target={process}", "--mount", "--", *mount], check=True)
+        self.run(f"cat /dev/zero > {folder}/core 2>/dev/null || true")
