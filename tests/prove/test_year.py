@@ -50,7 +50,7 @@ FIRST_ROWS, WEEKLY_ROWS, MANY_ROWS = 6000, 500, 60_000
 HOUR = {"e2-micro": Decimal("0.008376428"), "e2-small": Decimal("0.016752855")}
 ADDRESS_HOUR = Decimal("0.005")
 #: Seconds of the VM after which nothing may be left to spend in the week of the ceiling, and what the code keeps back for an end in order.
-CEILING_SECONDS, ENDING_SECONDS = 60, 300
+CEILING_SECONDS, ENDING_SECONDS = 180, 300
 HEAD = ("week", "trouble", "outcome", "release", "told", "VM on", "of at most")
 
 
@@ -463,6 +463,9 @@ def test_a_year_needs_nobody(year: Year, capsys: pytest.CaptureFixture[str]) -> 
                 "\n| " + " | ".join(map(str, row)) + f" | {time.monotonic() - began:.0f} s so far",
                 *(problem for problem in year.problems if problem.startswith(f"week {year.week},")), sep="\n", end="", flush=True,
             )  # fmt: skip
+        if year.week == 1:  # what is wrong with them shows before an hour has passed
+            the_ledger_is_the_sum_by_hand(year)
+            the_history_is_whole(year)
     assert year.problems == [] and later == []
     took = time.monotonic() - began
     ledger, history = the_ledger_is_the_sum_by_hand(year), the_history_is_whole(year)
@@ -475,8 +478,8 @@ def test_a_year_needs_nobody(year: Year, capsys: pytest.CaptureFixture[str]) -> 
             "set ahead as Google's is. The controller ended before the first one, and nobody helped. In "
             f"{len(troubles)} weeks something was wrong, and {changes} times the clocks were changed. The {WEEKS - len(rows)} weeks in "
             "which all was well, a release went live and nothing was told are left out. What the VM could not tell, because it was not "
-            f"started or its secret was gone, the next run told. {len(year.messages)} messages came, each of them expected. VMs on beyond their "
-            f"limit: 0 (the longest: {max(week.seconds for week in weeks):.0f} s). {ledger} {history}"
+            f"started or its secret was gone, the next run told. {len(year.messages)} messages came, each of them expected. VMs on beyond "
+            f"their limit: 0 (the longest: {max(week.seconds for week in weeks):.0f} s). {ledger} {history}"
         )
         record("A year by the schedule", "make prove-year", f"{text}\n\n{table(HEAD, rows)}")
 
@@ -515,7 +518,7 @@ def the_ledger_is_the_sum_by_hand(year: Year) -> str:
         if kind != "e2-micro":
             sum_so_far = by_hand.get(one["ended"][:7], Decimal(0))
             by_hand[one["ended"][:7]] = sum_so_far + (HOUR[kind] + ADDRESS_HOUR) * seconds / 3600
-    assert by_hand
+    assert by_hand or year.week < WEEKS
     rates = spending.Rates.of(price_document())
     for ended in {one["ended"][:7]: one["ended"] for one in outcomes}.values():
         found = spending.spent(spending.of_outcomes(outcomes), moment(ended).timestamp(), rates)
