@@ -52,7 +52,7 @@ def test_objects_have_the_time_of_googles_clock_when_they_were_written(
 
     put(ask, bucket, "before", b"1")
     known = written("before")
-    ahead.move(control_plane.store, 7 * 86_400)
+    ahead.move(control_plane.store, 7 * 86_400, with_clock=True)
     put(ask, bucket, "after", b"2")
     assert written("before") == known
     assert timedelta(days=7) <= written("after") - known < timedelta(days=7, minutes=5)

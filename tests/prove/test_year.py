@@ -366,7 +366,7 @@ def start(year: Year) -> datetime.datetime:
     """Let the clocks of Google and of the VM reach the next start; return when it was due."""
     due = year.next_start()
     year.guest().set_ahead(due + 1 - time.time())
-    year.rehearsal("calendar", "--next")
+    year.rehearsal("calendar", "--next", "--clock")
     return datetime.datetime.fromtimestamp(due, datetime.timezone.utc)
 
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""By how much `rehearsal calendar` has moved Google's clock ahead of this machine's, now and at any time before.
+"""By how much `rehearsal calendar` has moved the calendar of schedules, and Google's clock with it where it was told to.
 
-Kind `compute.calendar`, key `ahead`: the seconds, and each move as [this machine's time of it, the seconds from then on].
+Kind `compute.calendar`, key `ahead`: both in seconds ahead of this machine's clock, and each move of Google's clock as [this machine's
+time of it, the seconds from then on].
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rehearsal.store import Store
@@ -15,20 +16,31 @@ if TYPE_CHECKING:
 KIND, KEY = "compute.calendar", "ahead"
 
 
-def seconds(store: Store) -> float:
+def _known(store: Store) -> dict[str, Any]:
+    return {"calendar": 0.0, "clock": 0.0, "moves": [], **(store.get(KIND, KEY) or {})}
+
+
+def calendar(store: Store) -> float:
+    """Return the seconds by which the calendar of schedules is ahead."""
+    return float(_known(store)["calendar"])
+
+
+def clock(store: Store) -> float:
     """Return the seconds by which Google's clock is ahead."""
-    return float((store.get(KIND, KEY) or {}).get("seconds", 0))
+    return float(_known(store)["clock"])
 
 
-def move(store: Store, more: float) -> None:
-    """Move Google's clock ahead."""
+def move(store: Store, seconds: float, *, with_clock: bool) -> None:
+    """Move the calendar ahead, and Google's clock to where the calendar is then."""
     with store.lock:
-        known = store.get(KIND, KEY) or {}
-        total = float(known.get("seconds", 0)) + more
-        store.put(KIND, KEY, {"seconds": total, "moves": [*known.get("moves", []), [time.time(), total]]})
+        known = _known(store)
+        known["calendar"] += seconds
+        if with_clock:
+            known["clock"] = known["calendar"]
+            known["moves"] = [*known["moves"], [time.time(), known["clock"]]]
+        store.put(KIND, KEY, known)
 
 
-def at(store: Store, moment: float) -> float:
+def clock_at(store: Store, moment: float) -> float:
     """Return the seconds by which Google's clock was ahead at a time of this machine (seconds since the epoch)."""
-    moves = (store.get(KIND, KEY) or {}).get("moves", [])
-    return next((float(total) for when, total in reversed(moves) if when <= moment), 0.0)
+    return next((float(total) for when, total in reversed(_known(store)["moves"]) if when <= moment), 0.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`rehearsal calendar`: move Google's clock, which instance schedules follow, so that a week passes in a second."""
+"""`rehearsal calendar`: move the calendar that instance schedules follow, so that a week passes in a second."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ PAST_SECONDS = 1.0
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser's."""
-    parser = commands.add_parser(
-        "calendar", help="move Google's clock ahead, which instance schedules follow, and show it"
-    )
+    parser = commands.add_parser("calendar", help="move the calendar of instance schedules ahead, and show it")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--next", action="store_true", help="just past the next time at which a schedule fires")
     how.add_argument(
         "--ahead", type=float, metavar="SECONDS", help="by so many seconds; what was due meanwhile fires once"
     )
+    parser.add_argument(
+        "--clock",
+        action="store_true",
+        help="Google's clock goes with it: what operations, VMs and objects tell, and the Date of answers; a controller is behind then",
+    )
     parser.set_defaults(run=run)
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Move the clock and print its time. Raises RehearsalError where no schedule fires any more."""
+    """Move the calendar and print its time. Raises RehearsalError where no schedule fires any more."""
     store = Store(settings.home / "state.sqlite")
     now = resource_policies.today(store)
     seconds = arguments.ahead or 0.0
@@ -49,6 +52,6 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         seconds = min(due) - now + PAST_SECONDS
     if seconds < 0:
         raise RehearsalError("the calendar goes forward only: what has happened has happened")
-    ahead.move(store, seconds)
+    ahead.move(store, seconds, with_clock=arguments.clock)
     say(datetime.fromtimestamp(resource_policies.today(store), UTC).isoformat(timespec="seconds"))
     return 0

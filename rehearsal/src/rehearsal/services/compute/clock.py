@@ -22,7 +22,7 @@ def follow(seconds: float) -> None:
 
 
 def behind(seconds: float) -> float:
-    """Return by how much `now` is behind a clock that is ahead by `seconds`: another process may just have moved it."""
+    """Return by how much `now` is behind something that is ahead of this machine's clock by `seconds`."""
     return seconds - _ahead
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """compute.resourcePolicies: instance schedules, and attaching them to VMs.
 
-Schedules follow Google's clock, which `rehearsal calendar` moves ahead.
+Schedules follow a calendar: this machine's clock, and by how much `rehearsal calendar` has moved it ahead.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SCHEDULES = {"vmStartSchedule": "start", "vmStopSchedule": "stop"}
 
 
 def today(store: Store) -> float:
-    """Return the time by Google's clock in seconds since the epoch, also in a process that has not followed it yet."""
-    return clock.now() + clock.behind(ahead.seconds(store))
+    """Return the calendar's time in seconds since the epoch."""
+    return clock.now() + clock.behind(ahead.calendar(store))
 
 
 def service_agent(cloud: Cloud, project: str) -> str:

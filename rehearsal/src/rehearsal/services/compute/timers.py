@@ -33,8 +33,8 @@ class Timers:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self.ended = threading.Event()
-        clock.follow(ahead.seconds(cloud.store))
-        self._seen = clock.now()
+        clock.follow(ahead.clock(cloud.store))
+        self._seen = resource_policies.today(cloud.store)
 
     def start(self) -> None:
         """Begin to watch, in the background."""
@@ -55,8 +55,7 @@ class Timers:
 
     def act(self) -> float:
         """Do what is due now; return the seconds until something may be due again."""
-        # What was due since the last look happens once, as after a time in which Compute did not look.
-        clock.follow(ahead.seconds(self._cloud.store))
+        clock.follow(ahead.clock(self._cloud.store))
         now = clock.now()
         waits = [LONGEST_SLEEP]
         for record in records.INSTANCES.all(self._cloud):
@@ -68,8 +67,10 @@ class Timers:
                     end_run(self._cloud, record)
             elif deadline:
                 waits.append(deadline - now)
-        waits += self._follow_schedules(now)
-        self._seen = now
+        # What was due since the last look happens once, as after a time in which Compute did not look.
+        today = resource_policies.today(self._cloud.store)
+        waits += self._follow_schedules(today)
+        self._seen = today
         return max(0.0, min(waits))
 
     def _follow_schedules(self, now: float) -> list[float]:
@@ -85,7 +86,7 @@ class Timers:
         return waits
 
     def _run(self, key: str, policy: Resource, schedule: str) -> None:
-        POLICIES.records.put(self._cloud.store, key, policy | {"lastRun": clock.now()})
+        POLICIES.records.put(self._cloud.store, key, policy | {"lastRun": resource_policies.today(self._cloud.store)})
         project, verb = key.partition("/")[0], resource_policies.SCHEDULES[schedule]
         agent = resource_policies.service_agent(self._cloud, project)
         begin = power.begin_start if verb == "start" else power.begin_stop

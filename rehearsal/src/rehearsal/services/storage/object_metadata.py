@@ -47,7 +47,7 @@ def as_google_writes(store: Store, item: Body) -> Body:
     written = item["timeCreated"]  # by this machine's clock
     for name in TIMES:
         moment = datetime.fromisoformat(item.get(name) or written)
-        moment += timedelta(seconds=ahead.at(store, moment.timestamp()))
+        moment += timedelta(seconds=ahead.clock_at(store, moment.timestamp()))
         item[name] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     item["timeFinalized"] = item["timeCreated"]
     if "componentCount" in item:
