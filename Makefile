@@ -94,6 +94,8 @@ demo-own-table: setup ## Another table altogether, by data alone: checked, train
 BOX_ENGINE ?= $(or $(shell command -v podman),$(shell command -v docker))
 BOX_BASE ?= docker.io/library/debian:13-slim
 BOX_COMMAND ?= .devcontainer/demo
+# What the engine needs beside it, such as --ulimit=nofile=20000:20000 where root itself may not raise that limit.
+BOX_OPTIONS ?=
 PAGE_PORT ?= 8080
 BOX_AUTHORITIES := $(wildcard /usr/local/share/ca-certificates)
 
@@ -106,7 +108,7 @@ box: ## The demo in a container, on machines that are no Debian; the function's 
 	@terminal=; [ ! -t 0 ] || terminal=--tty; $(BOX_ENGINE) run --rm --interactive $$terminal --name fanops-box --privileged --cgroupns private \
 	  --publish 127.0.0.1:$(PAGE_PORT):8080 --env PAGE_PORT=$(PAGE_PORT) --volume "$(CURDIR):/repository" \
 	  --volume fanops-box-environment:/repository/.venv --volume fanops-box-rehearsal:/repository/.rehearsal --volume fanops-box-cache:/repository/.cache \
-	  $(addprefix --volume=,$(addsuffix :/usr/local/share/ca-certificates:ro,$(BOX_AUTHORITIES))) fanops-box $(BOX_COMMAND)
+	  $(addprefix --volume=,$(addsuffix :/usr/local/share/ca-certificates:ro,$(BOX_AUTHORITIES))) $(BOX_OPTIONS) fanops-box $(BOX_COMMAND)
 
 # The lanes run side by side, end to end in a network of its own. A lane that fails ends no other; the table at the end shows all of them.
 .PHONY: test

@@ -79,12 +79,13 @@ def main() -> None:
     module = google_module(OPTIONS)
     params = module.params
     with errors_reported(module):
+        run = run_of_this_module()  # first: whatever fails here leaves no lock behind
         lock = Lock(Bucket(make_client(module), params["bucket"]))
         result = lock.result(params, check_mode=module.check_mode)
         if result.warning:
             module.warn(result.warning)
         if result.new and params["keep"]:
-            keep(lock, str(result.token), run_of_this_module())
+            keep(lock, str(result.token), run)
         module.exit_json(changed=result.deleted is not None, token=result.token, lock=result.deleted)
 
 

@@ -57,7 +57,8 @@ class SiteLock:
     def refusal(self) -> str:
         """What whoever comes second is told, in one line."""
         what = f"training {self.run}, begun by {self.purpose}," if self.run else self.purpose
-        return f"{self.holder} has held this site since {self.since} for {what} and still renews that"
+        end = max(self.until, self.run_until)
+        return f"{self.holder} has held this site since {self.since} for {what} (until {end}, unless that is renewed)"
 
     def to_bytes(self) -> bytes:
         """As the object's content."""

@@ -107,6 +107,24 @@ def test_ldd_is_read_with_loader_and_missing_libraries() -> None:
         python_mirror.parse_ldd("\tlibssl.so.3 => not found\n")
 
 
+def test_extensions_that_cannot_be_loaded_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = {"_tkinter.so", "nis.so"}
+
+    def libraries(files: list[Path]) -> dict[str, Path]:
+        if {path.name for path in files} & missing:
+            raise ValueError("the shared library lib.so is missing on this machine")
+        return {}
+
+    monkeypatch.setattr(python_mirror, "shared_libraries", libraries)
+    for name in ("_tkinter.so", "nis.so", "_ssl.so", "math.so"):
+        (tmp_path / name).touch()
+    python_mirror._leave_out_broken(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["_ssl.so", "math.so"]
+    missing.add("_ssl.so")
+    with pytest.raises(ValueError, match="missing on this machine"):
+        python_mirror._leave_out_broken(tmp_path)
+
+
 def test_the_list_is_what_uv_reads() -> None:
     listing = python_mirror.downloads_list("3.10.13", "file:///a.tar.gz", "abc")
     entry = listing["cpython-3.10.13-linux-x86_64-gnu"]

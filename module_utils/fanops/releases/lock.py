@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.fanops.api.errors import GoogleApiError
@@ -20,7 +21,9 @@ from ansible.module_utils.fanops.core.site_lock import SiteLock
 from ansible.module_utils.fanops.releases.listing import Bucket
 
 ATTEMPTS = 10
-LOOK_AGAIN_SECONDS = 3.0
+# Whether the run has ended. Soon enough that what is typed next, be it the end of the cloud, finds the lock given back.
+LOOK_AGAIN_SECONDS = 0.2
+PROC = Path("/proc")
 
 
 def now() -> datetime.datetime:
@@ -200,15 +203,32 @@ def _lives(process: int) -> bool:
 
 def run_of_this_module() -> int:
     """The id of the ansible process that started this module: the topmost one among its ancestors."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    processes: dict[int, tuple[int, str]] = {}
-    for line in listed.splitlines():
-        pid, ppid, arguments = [*line.split(None, 2), ""][:3]
-        processes[int(pid)] = (int(ppid), arguments)
+    processes = _processes()
     found, process = os.getppid(), os.getppid()
     while process in processes and process > 1:
         parent, command = processes[process]
-        if any("ansible" in word.rsplit("/", 1)[-1] for word in command.split()[:2]):
+        if any("ansible" in word.rsplit("/", 1)[-1] for word in command[:2]):
             found = process
         process = parent
+    return found
+
+
+def _processes() -> dict[int, tuple[int, list[str]]]:
+    """Parent and command line of each process, by id: from /proc (a small Linux has no ps), or from ps (macOS has no /proc)."""
+    found: dict[int, tuple[int, list[str]]] = {}
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            status, command = (folder / "stat").read_text(), (folder / "cmdline").read_text()
+        except (OSError, UnicodeDecodeError):
+            continue  # it has ended, or is somebody else's
+        # "pid (name) state ppid": the name may have spaces and brackets.
+        found[int(folder.name)] = int(status.rpartition(")")[2].split()[1]), command.split("\0")
+    if found:
+        return found
+    listed = subprocess.run(
+        ["ps", "-A", "-w", "-w", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    for line in listed.splitlines():
+        pid, ppid, *command = line.split()
+        found[int(pid)] = (int(ppid), command)
     return found

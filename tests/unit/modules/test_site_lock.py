@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import datetime
+import os
+import signal
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.fanops.api.client import Client
@@ -101,7 +106,7 @@ def test_a_controller_keeps_the_lock_when_its_training_has_ended(
     lock.take("first", "a@one", "training")
     with held_lock.held(vm_bucket, "first", "r1", print):
         pass
-    assert "for training and still" in run("site_lock", bucket=BUCKET, state="free", run_id="r2")["msg"]
+    assert "for training (until " in run("site_lock", bucket=BUCKET, state="free", run_id="r2")["msg"]
     end_controller(lock)
     assert lock.read() == (None, "0")
 
@@ -154,3 +159,31 @@ def test_of_two_runs_that_interleave_just_one_gets_the_lock(
         assert error.reason == "locked" and "b@two" in str(error)
     found, _ = a_lock(other).read()
     assert found and won == [found.token]
+
+
+@pytest.mark.parametrize("known_by", ["/proc", "ps"])
+def test_the_run_of_a_module_is_its_topmost_ansible(
+    known_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Debian of the least size has no ps, macOS no /proc."""
+    if known_by == "ps":
+        monkeypatch.setattr(locks, "PROC", tmp_path)
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    program = tmp_path / "ansible-playbook (a copy)"
+    program.write_text(
+        "import subprocess, sys\nsubprocess.run([sys.executable, *sys.argv[1:]], check=True)\n", encoding="utf-8"
+    )
+    inner = tmp_path / "ansiballz_module"
+    inner.write_text("import time\nprint(flush=True)\ntime.sleep(60)\n", encoding="utf-8")
+    outer = subprocess.Popen([sys.executable, program, inner], stdout=subprocess.PIPE)
+    try:
+        assert outer.stdout is not None and outer.stdout.readline()
+        child = next(pid for pid, (parent, _) in locks._processes().items() if parent == outer.pid)
+        monkeypatch.setattr(os, "getppid", lambda: child)
+        assert locks.run_of_this_module() == outer.pid
+    finally:
+        os.kill(child, signal.SIGTERM)
+        outer.wait()
+        assert outer.stdout is not None
+        outer.stdout.close()

@@ -35,6 +35,7 @@ LOADER = GUEST_FOLDER / "runtime" / "ld-linux-x86-64.so.2"
 GLIBC = ("libc.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libresolv.so.2", "libm.so.6")
 NEEDED = tuple(name for name in GLIBC if name != "libc.so.6")
 DROPPED = ("test", "idlelib", "tkinter", "lib2to3/tests", "ensurepip/__pycache__", "distutils/tests", "sqlite3/test")
+INDISPENSABLE = ("_ssl", "_hashlib", "_ctypes", "_bz2", "_lzma", "zlib")
 VERSION = 2
 """Counts changes to how the archive is made, so that archives made the old way are made anew."""
 
@@ -138,6 +139,7 @@ def build(prefix: Path, folder: Path) -> None:
     short = ".".join(version.split(".")[:2])
     vendored = python / "lib" / "vendored"
     vendored.mkdir()
+    _leave_out_broken(python / "lib" / f"python{short}" / "lib-dynload")
     libraries = shared_libraries([python / "bin" / f"python{short}", *sorted(python.rglob("*.so*"))])
     for name, path in libraries.items():
         if not name.startswith(("libpython", "ld-linux")):
@@ -204,6 +206,20 @@ def shared_libraries(files: Iterable[Path]) -> dict[str, Path]:
         if done.returncode == 0:
             found.update(parse_ldd(done.stdout))
     return found
+
+
+def _leave_out_broken(extensions: Path) -> None:
+    """Delete extension modules that this machine itself cannot load (tkinter without Tk …).
+
+    Raises ValueError for one that pip or a training cannot do without.
+    """
+    for path in sorted(extensions.glob("*.so")):
+        try:
+            shared_libraries([path])
+        except ValueError:
+            if path.name.partition(".")[0] in INDISPENSABLE:
+                raise
+            path.unlink()
 
 
 def _copy(prefix: Path, python: Path) -> str:
