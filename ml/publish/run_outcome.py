@@ -36,18 +36,16 @@ def of_run(run: Path) -> dict[str, Any]:
         result = CEILING
     if death := _death(status, record):
         message = f"{death}; before that: {message}"  # the last line does not say why
-    # A manifest of an earlier attempt says nothing about this one.
-    made = manifest if (run / "manifest.json").exists() and (run / "manifest.json").stat().st_mtime >= began else {}
     return {
         **_head(run.name, str(record.get("trigger") or "site"), str(record.get("why") or ""), result),
         "message": "" if well else message,
         "started": _utc(began),
         "ended": _utc(ended),
         "seconds": round(ended - began),
-        "rows": made.get("samples"),
-        "source": made.get("source"),
-        "accuracy": (made.get("metrics") or {}).get("accuracy"),
-        "fingerprint": (made.get("fingerprint") or {}).get("fingerprint"),
+        "rows": manifest.get("samples"),
+        "source": manifest.get("source"),
+        "accuracy": (manifest.get("metrics") or {}).get("accuracy"),
+        "fingerprint": (manifest.get("fingerprint") or {}).get("fingerprint"),
         "workers": _workers(record.get("argv") or []),
         **_cost(),
     }

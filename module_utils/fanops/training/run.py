@@ -231,7 +231,8 @@ class TrainingRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.previous"))
-        for name in ("status.json", "run.json"):
+        # A manifest of an earlier attempt says nothing about this one.
+        for name in ("status.json", "run.json", "manifest.json"):
             if (self.folder / name).exists():
                 (self.folder / name).unlink()
         self.log.touch(mode=0o644)
