@@ -96,7 +96,7 @@ def test_a_new_attempt_forgets_what_the_last_one_made(vm: Vm) -> None:
 def test_a_disk_that_takes_nothing_is_said_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")  # no folder can be made in it
     run = TrainingRun(PARAMS, runs_dir=str(tmp_path / "runs"), command=Vm(tmp_path)._command)
-    with pytest.raises(TrainingError, match="cannot write .*runs/abc: Not a directory. Free space on the VM's disk"):
+    with pytest.raises(TrainingError, match=r"cannot write .*runs/abc: Not a directory. Free space on the VM's disk"):
         run.start()
 
 
