@@ -185,7 +185,7 @@ bench-training: setup ## Training beside the plain way: table and benchmarks/res
 	@$(BIN)/python -m benchmarks.training
 
 .PHONY: prove
-prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-two-people prove-serving prove-training prove-growing-data prove-own-data prove-google prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
+prove: prove-roles prove-data prove-rehearsal prove-stop prove-plan prove-guard prove-identity prove-trouble prove-two-people prove-serving prove-training prove-growing-data prove-own-data prove-year prove-google prove-broken-guards ## What takes longer than a test: whole sweeps, with their figures in docs/reliability.md
 
 .PHONY: prove-data
 prove-data: setup ## 10,000 random data files against Python's csv module: rows in = rows used + rows named; 200 refusals at once
@@ -256,6 +256,11 @@ prove-own-data: setup ## Another stadium, thirty days of files in a bucket, thre
 .PHONY: prove-google
 prove-google: setup ## test-google with the rehearsal as Google: it finds nothing, and each of twelve planted differences (about 15 minutes)
 	@$(BIN)/rehearsal isolate prove-google $(BIN)/pytest -v tests/prove/test_google.py
+
+.PHONY: prove-year
+prove-year: setup ## 52 weekly runs by the schedule alone, with everything that goes wrong in a year (about 50 minutes)
+	$(call install,chromium chromium-driver)
+	@$(BIN)/rehearsal isolate prove-year $(BIN)/pytest -v tests/prove/test_year.py
 
 .PHONY: prove-broken-guards
 prove-broken-guards: setup ## Break every guard in a copy of the repository: the tests that watch it turn red

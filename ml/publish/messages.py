@@ -36,8 +36,10 @@ TOTAL_SECONDS = 25.0
 ATTEMPTS = 4
 TIMEOUT_SECONDS = 8.0  # of one attempt
 PAUSE_SECONDS = 1.0  # before the second attempt, twice as long before each further one
-#: What was told last, so that a cause that lasts is told once.
+#: What was told last, so that a cause that lasts is told once; and what could not be told.
 TOLD = "runs/told.json"
+LATE = 5  # of the messages that could not be sent, the newest so many are kept
+LATER = "This could not be sent when it happened"
 SECRETS = "https://secretmanager.googleapis.com/v1"
 LONGEST = 1500  # characters of a text; Discord takes 2,000
 
@@ -87,7 +89,10 @@ def of_outcome(outcome: dict[str, Any]) -> Message | None:
 
 def missed(moments: Sequence[str]) -> Message:
     """Return the message about scheduled runs that did not come, due at these times."""
-    text = f"due {', '.join(moments)}; playbooks/show_status.yml and the zone's stock say more"
+    text = (
+        f"due {', '.join(moments)}; the zone may have had no machines, Google's service agent may lack compute.instances.start, or "
+        "somebody had the VM on: playbooks/show_status.yml and the VM's operations say more"
+    )
     return Message("missed", f"FanOps: {TITLES['missed']}", text, {"result": "missed", "due": list(moments)})
 
 
@@ -308,28 +313,45 @@ def _notify(
         if message.event != "promoted":
             return
         message = None
-    cause, told = "" if message is None else cause_of(message), _told(bucket)
-    if told == cause or (message is None and told is None):
+    told, late = _told(bucket)
+    cause = "" if message is None else cause_of(message)
+    due = list(late)
+    if message is not None and cause not in [told, *(cause_of(one) for one in late)]:
+        due.append(message)
+    if not due and (told is None or told == cause):
         return
-    if message is None or send(message, to(), report, seconds=deadline - time.monotonic()):
-        _remember(bucket, cause)
+    try:
+        addresses = to() if due else []
+        while due and send(due[0], addresses, report, seconds=deadline - time.monotonic()):
+            del due[0]
+    finally:
+        # What nobody took is told by the next run that can.
+        _remember(bucket, told or "" if due else cause, due)
 
 
-def _told(bucket: Bucket | None) -> str | None:
-    """Return the cause that was told last; "" where all was well since, None where that is not known."""
+def _told(bucket: Bucket | None) -> tuple[str | None, list[Message]]:
+    """Return the cause that was told last, and what could not be told since.
+
+    The cause is "" where all was well since, None where that is not known.
+    """
     if bucket is None:
-        return None
+        return None, []
     try:
         found = bucket.read_versioned(TOLD)
-        return None if found is None else str(json.loads(found[0])["cause"])
+        if found is None:
+            return None, []
+        document = json.loads(found[0])
+        return str(document["cause"]), [Message(*one) for one in document.get("late", [])]
     except (BucketError, ValueError, KeyError, TypeError):
-        return None
+        return None, []
 
 
-def _remember(bucket: Bucket | None, cause: str) -> None:
+def _remember(bucket: Bucket | None, cause: str, late: Sequence[Message]) -> None:
     if bucket is None:
         return
+    kept = [one if LATER in one.text else one._replace(text=f"{one.text}. {LATER}") for one in late[-LATE:]]
     try:
-        bucket.mirror(TOLD, json.dumps({"cause": cause}).encode(), "application/json", "messages")
+        data = json.dumps({"cause": cause, "late": kept}).encode()
+        bucket.mirror(TOLD, data, "application/json", "messages")
     except ConflictError:
         return  # another run's message is the last one then

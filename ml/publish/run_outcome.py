@@ -34,23 +34,34 @@ def of_run(run: Path) -> dict[str, Any]:
     result = PROMOTED if well else REFUSED if "not published: " in message else FAILED
     if status.get("result") == "exit-code" and str(status.get("exit_status")) == str(CEILING_CODE):
         result = CEILING
-    if not well and status.get("result") not in (None, "success", "exit-code"):
-        message = f"{status['result']}: {message}"  # systemd ended it: the last line does not say why
-    # A manifest of an earlier attempt says nothing about this one.
-    made = manifest if (run / "manifest.json").exists() and (run / "manifest.json").stat().st_mtime >= began else {}
+    if death := _death(status, record):
+        message = f"{death}; before that: {message}"  # the last line does not say why
     return {
         **_head(run.name, str(record.get("trigger") or "site"), str(record.get("why") or ""), result),
         "message": "" if well else message,
         "started": _utc(began),
         "ended": _utc(ended),
         "seconds": round(ended - began),
-        "rows": made.get("samples"),
-        "source": made.get("source"),
-        "accuracy": (made.get("metrics") or {}).get("accuracy"),
-        "fingerprint": (made.get("fingerprint") or {}).get("fingerprint"),
+        "rows": manifest.get("samples"),
+        "source": manifest.get("source"),
+        "accuracy": (manifest.get("metrics") or {}).get("accuracy"),
+        "fingerprint": (manifest.get("fingerprint") or {}).get("fingerprint"),
         "workers": _workers(record.get("argv") or []),
         **_cost(),
     }
+
+
+def _death(status: dict[str, Any], record: dict[str, Any]) -> str:
+    """Return how a run ended that did not end itself; "" for one that did. bash tells a death by signal N as exit code 128 + N."""
+    result, code = str(status.get("result") or "success"), str(status.get("exit_status"))
+    killed = code in ("137", "KILL") and int(status.get("oom_kills") or 0) > int(record.get("oom_kills") or 0)
+    if result == "oom-kill" or killed:
+        return "the kernel killed it because the VM's memory was full: choose a larger vm_machine_type, or train on fewer rows"
+    if result == "timeout":
+        return "it was not done within its time limit and was stopped: raise training_timeout_seconds, or train on fewer rows"
+    if result == "exit-code":
+        return f"it was killed by signal {int(code) - 128}" if code.isdigit() and int(code) > 128 else ""
+    return "" if result == "success" else f"systemd ended it ({result})"
 
 
 def write(bucket: Bucket, outcome: dict[str, Any]) -> None:

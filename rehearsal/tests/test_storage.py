@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 import rehearsal.services.storage.buckets as buckets
+from rehearsal import ahead
 
 API = "https://storage.googleapis.com/storage/v1"
 UPLOAD = "https://storage.googleapis.com/upload/storage/v1"
@@ -40,6 +42,20 @@ def test_a_bucket_of_another_project_is_neither_created_nor_read(ask: Any, contr
     created = ask("POST", f"{API}/b?project=fanops-rehearsal", body(name=buckets.FOREIGN_BUCKET))
     assert created.status_code == 409 and "not available" in created.get_json()["error"]["message"]
     assert ask("GET", f"{API}/b/{buckets.FOREIGN_BUCKET}").status_code == 403
+
+
+def test_objects_have_the_time_of_googles_clock_when_they_were_written(
+    ask: Any, control_plane: Any, bucket: str
+) -> None:
+    def written(name: str) -> datetime:
+        return datetime.fromisoformat(ask("GET", f"{API}/b/{bucket}/o/{name}").get_json()["updated"])
+
+    put(ask, bucket, "before", b"1")
+    known = written("before")
+    ahead.move(control_plane.store, 7 * 86_400, with_clock=True)
+    put(ask, bucket, "after", b"2")
+    assert written("before") == known
+    assert timedelta(days=7) <= written("after") - known < timedelta(days=7, minutes=5)
 
 
 def test_a_bucket_keeps_what_it_was_given_and_is_patched_by_merge(ask: Any, bucket: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,27 @@ OPTIONS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
+@contextmanager
+def chromium(language: str = "en") -> Iterator[webdriver.Chrome]:
+    """A browser of its own, closed at the end."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
-    for option in (*OPTIONS, f"--lang={getattr(request, 'param', 'en')}"):
+    for option in (*OPTIONS, f"--lang={language}"):
         options.add_argument(option)
-    options.add_experimental_option("prefs", {"intl.accept_languages": getattr(request, "param", "en")})
+    options.add_experimental_option("prefs", {"intl.accept_languages": language})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     found = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
     found.set_window_size(1200, 960)
-    yield found
-    found.quit()
+    try:
+        yield found
+    finally:
+        found.quit()
+
+
+@pytest.fixture
+def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
+    with chromium(getattr(request, "param", "en")) as found:
+        yield found
 
 
 def complaints(browser: webdriver.Chrome) -> list[str]:

@@ -17,6 +17,7 @@ from ml.core.schema import DEFAULT
 from ml.core.serving import Model
 from ml.data import synthetic
 from tests.prove.figures import record, table
+from tests.prove.guests import Guest
 from tests.rehearsal.conftest import REPOSITORY, Controller, Rehearsal, vm_states
 
 pytestmark = pytest.mark.timeout(1500)
@@ -48,22 +49,6 @@ def live(cloud: Rehearsal, folder: Path) -> dict[str, Any]:
     assert outcome.code == 0, outcome.output
     manifest: dict[str, Any] = json.loads(outcome.output.splitlines()[-1])
     return manifest
-
-
-def switch_off(hostname: str) -> None:
-    """Pull the plug of a guest."""
-    from rehearsal.machine.podman import Podman
-    from rehearsal.settings import load
-
-    environment = Podman(load().home / "containers").environment()
-
-    def podman(*arguments: str) -> str:
-        command = ["podman", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-
-    names = podman("ps", "--format", "{{.Names}}").split()
-    victim = next(n for n in names if podman("inspect", "--format", "{{.Config.Hostname}}", n).strip() == hostname)
-    podman("kill", "--signal=KILL", victim)
 
 
 def add(what: str, machines: str, manifest: dict[str, Any], happened: str) -> None:
@@ -100,8 +85,7 @@ def test_a_killed_worker_costs_time_and_the_model_is_that_of_one_machine(cloud: 
     controller = Controller(cloud, tmp_path / "site.log", "site.yml", *options)
     controller.wait_for("Dask cluster of 2 workers", 700)
     controller.wait_for(" trees/s", 120)  # the first partitions have come back
-    # The container is the power supply of the guest: nothing in it can say good-bye.
-    switch_off("ml-training-worker-1")
+    Guest("ml-training-worker-1").switch_off()
     while controller.process.poll() is None:
         time.sleep(1)
     assert controller.process.returncode == 0, controller.output[-5000:]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import requests
 import yaml
@@ -54,6 +55,29 @@ class Owner:
         answer = self._session.request(verb, url, json=body)
         assert answer.status_code in ok, f"{verb} {url}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else {}
+
+    def put(self, bucket: str, name: str, content: bytes) -> None:
+        """Write an object."""
+        url = f"https://storage.googleapis.com/upload/storage/v1/b/{bucket}/o"
+        answer = self._session.post(url, params={"uploadType": "media", "name": name}, data=content)
+        assert answer.status_code == 200, f"{name}: {answer.status_code} {answer.text}"
+
+    def objects(self, bucket: str, prefix: str) -> list[dict[str, Any]]:
+        """The resources of a bucket's objects whose names begin so, the oldest first."""
+        url: str | None = f"https://storage.googleapis.com/storage/v1/b/{bucket}/o?prefix={quote(prefix, safe='')}"
+        found: list[dict[str, Any]] = []
+        while url:
+            page = self.call("GET", url)
+            found += page.get("items", [])
+            token = page.get("nextPageToken")
+            url = f"{url.partition('&')[0]}&pageToken={token}" if token else None
+        return sorted(found, key=lambda item: str(item["updated"]))
+
+    def read(self, bucket: str, name: str) -> Any:
+        """The JSON document in an object."""
+        return self.call(
+            "GET", f"https://storage.googleapis.com/storage/v1/b/{bucket}/o/{quote(name, safe='')}?alt=media"
+        )
 
     def enable_apis(self) -> None:
         inputs = yaml.safe_load((REPOSITORY / "inventory/group_vars/all/project.yml").read_text())

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.matches import write
 from tests.rehearsal.conftest import REPOSITORY, Outcome, Rehearsal, vm_states
-from tests.rehearsal.test_training_data import read, write
+from tests.rehearsal.test_training_data import read
 
 pytestmark = [pytest.mark.timeout(2400), pytest.mark.long]
 DOCUMENTS = ("README.md", "docs/operations.md", "docs/presentation.md")

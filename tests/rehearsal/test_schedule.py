@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.rehearsal.conftest import Rehearsal, recap, vm_states, wait_until_stopped
 from tests.rehearsal.owner import COMPUTE, PROJECT, Owner
+from tests.rehearsal.receiver import told
+
+__all__ = ["told"]
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.long]
 SCHEDULE = ("-e", json.dumps({"training_schedule": "30 3 * * 1", "training_timezone": "Africa/Casablanca"}))
@@ -26,36 +26,6 @@ def owner(empty: Rehearsal) -> Owner:
     found = Owner(empty)
     found.enable_apis()  # while they are off, the preflight cannot see what the schedule lacks
     return found
-
-
-def own_address() -> str:
-    """This machine's address, by which guests reach it through the front door."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # nothing is sent
-        return str(probe.getsockname()[0])
-
-
-@pytest.fixture
-def told() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The address of a server that takes messages, and the messages."""
-    messages: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("0.0.0.0", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://{own_address()}:{server.server_address[1]}/services/canary-7d1f", messages
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
@@ -142,7 +112,7 @@ def test_people_are_told_once_and_a_month_has_a_ceiling(owner: Owner, told: tupl
     assert len(messages) == 5
 
     removed = cloud.playbook("playbooks/teardown.yml", "-e", f"confirm={PROJECT}", *site[:2])
-    assert removed.code == 0 and "Nothing that this project made is left" in removed.output, removed.output[-4000:]
+    assert removed.code == 0 and "Nothing that production made is left" in removed.output, removed.output[-4000:]
     secrets = f"https://secretmanager.googleapis.com/v1/projects/{PROJECT}/secrets"
     assert owner.call("GET", secrets) == {}
     for shown in (first.output, again.output, str(history_text(cloud))):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.matches import write
 from tests.rehearsal.conftest import Rehearsal, vm_states
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
@@ -16,32 +17,6 @@ import json, sys
 from google.cloud import storage
 print(json.dumps(json.loads(storage.Client().bucket("fanops-m4-models").blob(sys.argv[1]).download_as_bytes())))
 """
-
-
-def write(path: Path, rows: int, *damage: str) -> None:
-    """Write a table of matches; each of `damage` is appended as a row."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    from ml.core.schema import DEFAULT
-    from ml.data import synthetic
-
-    rng = np.random.default_rng(11)
-    contexts = synthetic.draw_contexts(DEFAULT, rows, rng)
-    labels = synthetic.draw_labels(synthetic.probabilities(DEFAULT, contexts), rng)
-    table = pa.table(
-        {field.name: contexts.arrays[field.name] for field in DEFAULT.numbers}
-        | {field.name: np.array(field.values)[contexts.arrays[field.name]] for field in DEFAULT.choices}
-        | {"sponsor": np.array(DEFAULT.classes)[labels]}
-    )
-    if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(table, path)
-        return
-    pyarrow.csv.write_csv(table, path)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in damage)
 
 
 def read(cloud: Rehearsal, name: str) -> str:

@@ -149,7 +149,13 @@ class TrainingRun:
     def start(self) -> None:
         """Start the unit; its folder is prepared first, so that a start is never unrecorded."""
         self._check()
-        self._prepare()
+        try:
+            self._prepare()
+        except OSError as error:
+            raise TrainingError(
+                f"Could not start run {self.options['run_id']}: cannot write {self.folder}: {error.strerror}. "
+                "Free space on the VM's disk (old runs are in the same folder)."
+            ) from error
         answer = self._command(self.command_line())
         if answer.returncode != 0 and "already" in answer.stderr:  # a failed unit that was never collected
             self._command(["systemctl", "reset-failed", self.unit])
@@ -225,7 +231,8 @@ class TrainingRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.log.exists():
             self.log.replace(self.log.with_suffix(".log.previous"))
-        for name in ("status.json", "run.json"):
+        # A manifest of an earlier attempt says nothing about this one.
+        for name in ("status.json", "run.json", "manifest.json"):
             if (self.folder / name).exists():
                 (self.folder / name).unlink()
         self.log.touch(mode=0o644)

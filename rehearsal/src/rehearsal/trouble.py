@@ -15,6 +15,8 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
+from rehearsal import ahead
+
 if TYPE_CHECKING:
     from rehearsal.store import Store
 
@@ -54,7 +56,7 @@ def times_met(store: Store, knob: str) -> int:
 
 def date_header(store: Store) -> str | None:
     """Return the Date header of a cloud whose clock is not this machine's, None while the clocks agree."""
-    skew = seconds(store, CLOCK)
+    skew = seconds(store, CLOCK) + ahead.clock(store)
     return formatdate(time.time() + skew, usegmt=True) if skew else None
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from compute_world import PROJECT, ZONE, World, vm_body
+from compute_world import BASE, PROJECT, ZONE, World, vm_body
 from rehearsal.cli.calendar import run
 from rehearsal.services.compute import clock, operations, timers
 
@@ -71,12 +73,15 @@ def test_a_schedule_needs_the_permissions_of_the_service_agent(world: World, tra
     world.call("POST", path, vm_body("other", resourcePolicies=policies["resourcePolicies"]), status=412)
 
 
-def test_the_calendar_of_schedules_can_be_moved_ahead(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("with_clock", [False, True])
+def test_the_calendar_of_schedules_can_be_moved_ahead(
+    world: World, capsys: pytest.CaptureFixture[str], with_clock: bool
+) -> None:
     scheduled(world, vmStartSchedule={"schedule": "30 2 * * 1"}, timeZone="Europe/Paris")
     world.do("POST", f"zones/{ZONE}/instances/vm/stop")
     for _week in range(30):  # a change to summer time, or from it, is among them
         before = _status(world)["nextRunStartTime"]
-        assert run(world.cloud.settings, argparse.Namespace(next=True, ahead=None)) == 0
+        assert run(world.cloud.settings, argparse.Namespace(next=True, ahead=None, clock=with_clock)) == 0
         world.until(lambda: world.vm()["status"] == "RUNNING")
         assert clock.parse(before) <= clock.parse(_status(world)["lastRunStartTime"]) < clock.parse(before) + 60
         world.do("POST", f"zones/{ZONE}/instances/vm/stop")
@@ -85,6 +90,14 @@ def test_the_calendar_of_schedules_can_be_moved_ahead(world: World, capsys: pyte
     ]
     assert len(starts) == 30
     assert capsys.readouterr().out.splitlines()[-1].startswith("20")
+    # With Google's clock, operations, VMs and answers tell the same time; without it, that of this machine.
+    week = 7 * DAY if with_clock else 0
+    times = sorted(clock.parse(item["insertTime"]) for item in starts)
+    assert all(week - DAY / 10 < later - earlier < week + DAY / 10 for earlier, later in pairwise(times))
+    assert clock.parse(world.vm()["lastStopTimestamp"]) >= times[-1] >= time.time() + 28 * week - 600
+    date = world.ask("GET", f"{BASE}/{PROJECT}/zones").headers.get("Date")
+    assert (date is not None) == with_clock
+    assert date is None or 0 <= parsedate_to_datetime(date).timestamp() + 1 - times[-1] < 60
 
 
 def test_an_expired_schedule_does_nothing(world: World, travel: Callable[[float], None]) -> None:

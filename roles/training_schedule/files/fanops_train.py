@@ -48,6 +48,8 @@ ATTEMPTS, PAUSE_SECONDS = 10, 3.0
 NOT_OURS = 75
 #: When the schedule started the VM last, and by which schedule.
 LAST_START = "runs/last-start.json"
+#: The same on this VM's disk, for when the bucket cannot be reached.
+LAST_START_HERE = Path(RUNS_DIR) / "last-start.json"
 
 
 class NotPossibleError(Exception):
@@ -78,12 +80,13 @@ class Parameters:
     schedule: str = ""
     timezone: str = "UTC"
     force: bool = False
+    data_days: int = 0
 
     def options(self, run_id: str, trigger: str, why: str) -> dict[str, Any]:
         """Return the options of ``TrainingRun``, as role model_training gives them to the module training_run."""
-        rows = [f"--data={self.data}", f"--data-days={self.data_days}"] if self.data else [f"--samples={self.samples}"]
+        rows = [f"--data={self.data}" if self.data else f"--samples={self.samples}"]
         if self.data.startswith("gs://"):
-            rows.append(f"--data-cache={RUNS_DIR}/.data")  # what was fetched is kept: a new object costs its own bytes
+            rows += [f"--data-days={self.data_days}", f"--data-cache={RUNS_DIR}/.data"]
         limits = [f"--accuracy-floor={self.accuracy_floor}", f"--function-memory={self.function_memory}"]
         argv = [
             self.python,
@@ -275,17 +278,39 @@ def look_back(parameters: Parameters) -> None:
     Only between two starts by the same schedule: before its first one, nothing is known to have been due.
     """
     now = time.time()
+    seen = {"schedule": parameters.schedule, "timezone": parameters.timezone, "at": now}
+    known = [_last_start_here()]
+    bucket: Bucket | None = None
     try:
-        bucket = Bucket(parameters.bucket, timeout=10, deadline=20)
-        found = bucket.read_versioned(LAST_START)
-        last = json.loads(found[0]) if found else {}
-        same = (last.get("schedule"), last.get("timezone")) == (parameters.schedule, parameters.timezone)
-        if same and (gaps := not_come(parameters.schedule, parameters.timezone, float(last["at"]), now)):
+        reached = Bucket(parameters.bucket, timeout=10, deadline=20)
+        found = reached.read_versioned(LAST_START)
+        known += [json.loads(found[0])] if found else []
+        bucket = reached
+    except (BucketError, ValueError) as error:
+        print(f"warning: not all is known of earlier starts: {error}", file=sys.stderr)
+    try:
+        same = [
+            one for one in known if (one.get("schedule"), one.get("timezone")) == (seen["schedule"], seen["timezone"])
+        ]
+        last = max((float(one["at"]) for one in same), default=None)
+        gaps = [] if last is None else not_come(parameters.schedule, parameters.timezone, last, now)
+        if gaps:
             tell(parameters, bucket, messages.missed(gaps))
-        seen = {"schedule": parameters.schedule, "timezone": parameters.timezone, "at": now}
-        bucket.mirror(LAST_START, json.dumps(seen).encode(), "application/json", "schedule")
-    except (BucketError, ValueError, LookupError, TypeError) as error:
-        print(f"warning: runs that did not come are not told: {error}", file=sys.stderr)
+        if bucket is not None:
+            bucket.mirror(LAST_START, json.dumps(seen).encode(), "application/json", "schedule")
+        new = LAST_START_HERE.with_suffix(".new")
+        new.write_text(json.dumps(seen), encoding="utf-8")
+        new.replace(LAST_START_HERE)
+    except (BucketError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"warning: of runs that do not come, not all may be told: {error}", file=sys.stderr)
+
+
+def _last_start_here() -> dict[str, Any]:
+    try:
+        found = json.loads(LAST_START_HERE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def not_come(schedule: str, timezone: str, last: float, now: float) -> list[str]:
@@ -319,8 +344,8 @@ def scheduled() -> int:
         look_back(parameters)
         try:
             return train(parameters, "schedule")
-        except (NotPossibleError, TrainingError, BucketError) as error:
-            failed(parameters, str(error))
+        except Exception as error:  # whatever it is: nobody is there to see it
+            failed(parameters, " ".join(str(error).split()) or type(error).__name__)
             raise
     finally:
         subprocess.run(["/bin/systemctl", "poweroff"], check=False)
@@ -348,7 +373,8 @@ def main(argv: list[str] | None = None) -> int:
     parameters = read_parameters()
     if arguments.samples is not None:
         parameters.samples, parameters.data = arguments.samples, ""
-    parameters.data = parameters.data if arguments.data is None else arguments.data
+    if arguments.data is not None:
+        parameters.data, parameters.data_days = arguments.data, 0
     parameters.seed = parameters.seed if arguments.seed is None else arguments.seed
     parameters.force = arguments.force
     if not arguments.keep_vm:

@@ -247,6 +247,36 @@ def test_whatever_goes_wrong_is_one_line(receiver: Receiver) -> None:
     assert lines == [] and receiver.requests == []
 
 
+def test_what_could_not_be_told_is_told_once_by_the_next_run_that_can(receiver: Receiver) -> None:
+    bucket: Any = Bucket()
+    lines: list[str] = []
+    given = json.dumps([{"url": receiver.url, "form": "json"}])
+
+    def gone(name: str) -> str:
+        raise OSError("HTTP 404: Secret not found")
+
+    def told(message: Message | None, read: Any = lambda name: given) -> list[tuple[str, str]]:
+        messages.notify(bucket, message, "notify", EVENTS, lines.append, read=read)
+        bodies = [json.loads(body) for _, _, body in receiver.requests]
+        receiver.requests.clear()
+        return [(body["event"], body["text"]) for body in bodies]
+
+    missed = messages.missed(["2026-11-30T02:30:00Z"])
+    assert told(missed, gone) == [] and told(FAILURE, gone) == [] and told(FAILURE, gone) == []
+    first, second = told(None)  # this run has nothing to tell itself
+    assert first[0] == "missed" and "2026-11-30T02:30:00Z" in first[1] and "could not be sent" in first[1]
+    assert second[0] == "failure" and "out of memory at 900 MiB" in second[1]
+    assert told(None) == [] and [event for event, _ in told(FAILURE)] == ["failure"]
+    assert told(FAILURE) == []
+
+    # The cause that could not be told lasts: it is one message. A long silence is not answered by hundreds.
+    assert told(PROMOTION, gone) == [] and [event for event, _ in told(PROMOTION)] == ["promoted"]
+    for number in range(20):
+        told(messages.missed([f"2027-01-{number + 1:02}T02:30:00Z"]), gone)
+    late = told(None)
+    assert len(late) == messages.LATE and "2027-01-20" in late[-1][1]
+
+
 def test_a_secret_that_never_comes_is_given_up() -> None:
     come = threading.Event()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
-from ansible.module_utils.fanops.training.run import TrainingRun
+from ansible.module_utils.fanops.training.run import TrainingError, TrainingRun
 from ansible.module_utils.fanops.training.run import follow as follow_run
 from ansible.plugins.action import ActionBase
 
@@ -84,6 +84,20 @@ def test_failed_run_is_started_again_but_not_by_a_follower(vm: Vm) -> None:
 
 def test_follower_never_starts_anything(vm: Vm) -> None:
     assert vm.ask(start=False)["state"] == "absent" and vm.starts == 0
+
+
+def test_a_new_attempt_forgets_what_the_last_one_made(vm: Vm) -> None:
+    vm.ask()
+    vm.end(1)
+    (vm.run.folder / "manifest.json").write_text("{}")
+    assert vm.ask()["state"] == "running" and not (vm.run.folder / "manifest.json").exists()
+
+
+def test_a_disk_that_takes_nothing_is_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")  # no folder can be made in it
+    run = TrainingRun(PARAMS, runs_dir=str(tmp_path / "runs"), command=Vm(tmp_path)._command)
+    with pytest.raises(TrainingError, match=r"cannot write .*runs/abc: Not a directory. Free space on the VM's disk"):
+        run.start()
 
 
 # -- the action plugin -------------------------------------------------------------------------------------------------

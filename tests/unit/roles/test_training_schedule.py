@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,7 @@ def vm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         bucket=Kept(),
     )
     monkeypatch.setattr(fanops_train, "WATCHDOG", found.watchdog)
+    monkeypatch.setattr(fanops_train, "LAST_START_HERE", tmp_path / "last-start.json")
     monkeypatch.setattr(fanops_train, "starter", lambda: found.starter)
     monkeypatch.setattr(fanops_train, "metadata", lambda path: json.dumps(PARAMETERS | found.parameters))
     monkeypatch.setattr("subprocess.run", lambda argv, check: found.off.append(argv[-1]))
@@ -126,6 +128,51 @@ def test_the_next_start_tells_of_those_that_did_not_come(
     assert json.loads(vm.bucket.objects[fanops_train.LAST_START])["at"] == MONDAY + weeks * 604_800 + 300
 
 
+def test_a_start_that_the_bucket_does_not_know_came_all_the_same(vm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    vm.parameters.update(WEEKLY)
+    for week, broken, told in ((1, False, []), (2, True, []), (3, False, []), (5, True, ["2026-12-21T02:30:00Z"])):
+        vm.told.clear()
+        vm.bucket.broken = broken
+        moment = MONDAY + week * 604_800 + 300
+        monkeypatch.setattr("time.time", lambda moment=moment: moment)
+        assert fanops_train.main(["--scheduled"]) == 0
+        assert [due for message in vm.told for due in message.facts["due"]] == told, week
+
+
+def test_what_nobody_foresaw_is_told_too(vm: Any) -> None:
+    vm.failure = OSError(28, "No space left on device", "/var/lib/fanops/runs/abc")
+    with pytest.raises(OSError, match="No space"):
+        fanops_train.main(["--scheduled"])
+    assert vm.off == ["poweroff"]
+    (message,) = vm.told
+    assert message.event == "failure" and "No space left on device" in message.text
+
+
+def test_of_a_folder_in_a_bucket_the_newest_days_count_and_files_are_kept(
+    vm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def identity(data: str, days: int) -> dict[str, str]:
+        asked.append((data, days))
+        return {"data": "x"}
+
+    monkeypatch.setattr(fanops_train, "data_identity", identity)
+    names = {"fingerprint": "f" * 64, "code": "", "lock": "", "data": "", "parameters": ""}
+    monkeypatch.setattr(fanops_train, "fingerprint", lambda *_: names)
+    vm.bucket.check = lambda: None
+    vm.bucket.read = vm.bucket.read_versioned
+    vm.parameters.update({"data": "gs://b/matches/", "data_days": 90})
+    parameters = fanops_train.read_parameters()
+    monkeypatch.setattr(fanops_train, "read_pointer", lambda read: SimpleNamespace(manifest="m" * 64))
+    monkeypatch.setattr(fanops_train, "read_manifest", lambda read, digest: {"fingerprint": names})
+    assert fanops_train.plan(parameters, vm.bucket)[1] == "" and asked == [("gs://b/matches/", 90)]
+    argv = parameters.options("abc", "schedule", "")["argv"]
+    assert "--data-days=90" in argv and "--data-cache=/var/lib/fanops/runs/.data" in argv
+    vm.parameters.update({"data": "/opt/fanops/data", "data_days": 0})
+    assert not [one for one in fanops_train.read_parameters().options("abc", "hand", "")["argv"] if "--data-" in one]
+
+
 @pytest.mark.parametrize("rearmed", [False, True])
 @pytest.mark.parametrize("scheduled", [False, True])
 def test_anybody_elses_start_is_left_to_them(vm: Any, rearmed: bool, scheduled: bool) -> None:
@@ -172,6 +219,9 @@ def test_a_folder_in_a_bucket_is_read_as_site_yml_reads_it(monkeypatch: pytest.M
     assert {"--data-days=90", "--data-cache=/var/lib/fanops/runs/.data"} <= set(argv)
 
 
+OOM = "the kernel killed it because the VM's memory was full: choose a larger vm_machine_type, or train on fewer rows"
+
+
 @pytest.mark.parametrize(
     ("status", "lines", "expected", "message"),
     [
@@ -189,13 +239,33 @@ def test_a_folder_in_a_bucket_is_read_as_site_yml_reads_it(monkeypatch: pytest.M
             "ceiling",
             "ended in order, 1 of 5 partitions are finished",
         ),
-        ({"result": "oom-kill", "exit_status": "KILL"}, ["100 trees"], "failed", "oom-kill: 100 trees"),
+        ({"result": "oom-kill", "exit_status": "KILL"}, ["100 trees"], "failed", f"{OOM}; before that: 100 trees"),
+        # bash tells the death of what it ran; the kernel counts whom it killed.
+        (
+            {"result": "exit-code", "exit_status": "137"},
+            ["100 trees"],
+            "failed",
+            "it was killed by signal 9; before that: 100 trees",
+        ),
+        (
+            {"result": "exit-code", "exit_status": "137", "oom_kills": 5},
+            ["100 trees"],
+            "failed",
+            f"{OOM}; before that: 100 trees",
+        ),
+        (
+            {"result": "timeout", "exit_status": "TERM"},
+            ["100 trees"],
+            "failed",
+            "it was not done within its time limit and was stopped: raise training_timeout_seconds, or train on fewer rows; "
+            "before that: 100 trees",
+        ),
     ],
 )
 def test_what_became_of_a_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    status: dict[str, str],
+    status: dict[str, Any],
     lines: list[str],
     expected: str,
     message: str,
@@ -209,11 +279,13 @@ def test_what_became_of_a_run(
         "trigger": "schedule",
         "why": "changed: data",
         "argv": ["-m", "ml.train", "--workers=2"],
+        "oom_kills": 4,
     }
     (run / "run.json").write_text(json.dumps(record))
     (run / "status.json").write_text(json.dumps({**status, "ended": 1042}))
     (run / "training.log").write_text("\n".join(lines))
     (run / "manifest.json").write_text(json.dumps({"samples": 7, "metrics": {"accuracy": 0.9}, "fingerprint": {}}))
+    os.utime(run / "manifest.json", (0, 0))  # the VM's clock was corrected since
     found = run_outcome.of_run(run)
     assert (found["run"], found["result"], found["message"], found["trigger"], found["why"], found["seconds"]) == (
         "abc", expected, message, "schedule", "changed: data", 42,

@@ -7,6 +7,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
+from rehearsal import ahead
 from rehearsal.cli.output import say
 from rehearsal.errors import RehearsalError
 from rehearsal.services.compute import resource_policies
@@ -24,6 +25,11 @@ def add_parser(commands: Any) -> None:
     how.add_argument("--next", action="store_true", help="just past the next time at which a schedule fires")
     how.add_argument(
         "--ahead", type=float, metavar="SECONDS", help="by so many seconds; what was due meanwhile fires once"
+    )
+    parser.add_argument(
+        "--clock",
+        action="store_true",
+        help="Google's clock goes with it: what operations, VMs and objects tell, and the Date of answers; a controller is behind then",
     )
     parser.set_defaults(run=run)
 
@@ -46,6 +52,6 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         seconds = min(due) - now + PAST_SECONDS
     if seconds < 0:
         raise RehearsalError("the calendar goes forward only: what has happened has happened")
-    resource_policies.move_ahead(store, seconds)
+    ahead.move(store, seconds, with_clock=arguments.clock)
     say(datetime.fromtimestamp(resource_policies.today(store), UTC).isoformat(timespec="seconds"))
     return 0

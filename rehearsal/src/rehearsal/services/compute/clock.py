@@ -6,10 +6,24 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 
+# By how much this process takes Google's clock to be ahead of this machine's.
+_ahead = 0.0
+
 
 def now() -> float:
     """Return the time in seconds since the epoch."""
-    return time.time()
+    return time.time() + _ahead
+
+
+def follow(seconds: float) -> None:
+    """Have `now` ahead of this machine's clock by so much."""
+    global _ahead
+    _ahead = seconds
+
+
+def behind(seconds: float) -> float:
+    """Return by how much `now` is behind something that is ahead of this machine's clock by `seconds`."""
+    return seconds - _ahead
 
 
 def timestamp(seconds: float | None = None) -> str:

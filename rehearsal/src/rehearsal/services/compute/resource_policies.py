@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """compute.resourcePolicies: instance schedules, and attaching them to VMs.
 
-Schedules follow a calendar: Google's clock, and by how much `rehearsal calendar` has moved it ahead.
+Schedules follow a calendar: this machine's clock, and by how much `rehearsal calendar` has moved it ahead.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from rehearsal import ahead
 from rehearsal.errors import ApiError
 from rehearsal.services.compute import catalogue, clock, cron, errors, links, operations, records, validation
 from rehearsal.services.compute.kinds import StoredKind
@@ -23,22 +24,11 @@ if TYPE_CHECKING:
 
 # What the service agent does when a schedule fires; the permission is called after it.
 SCHEDULES = {"vmStartSchedule": "start", "vmStopSchedule": "stop"}
-CALENDAR = "compute.calendar"
 
 
 def today(store: Store) -> float:
     """Return the calendar's time in seconds since the epoch."""
-    return clock.now() + _ahead(store)
-
-
-def move_ahead(store: Store, seconds: float) -> None:
-    """Move the calendar ahead: what was due meanwhile happens once, as after a time in which Compute did not look."""
-    with store.lock:
-        store.put(CALENDAR, "ahead", {"seconds": _ahead(store) + seconds})
-
-
-def _ahead(store: Store) -> float:
-    return float((store.get(CALENDAR, "ahead") or {}).get("seconds", 0))
+    return clock.now() + clock.behind(ahead.calendar(store))
 
 
 def service_agent(cloud: Cloud, project: str) -> str:

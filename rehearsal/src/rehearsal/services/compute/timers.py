@@ -10,6 +10,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from rehearsal import ahead
 from rehearsal.errors import ApiError
 from rehearsal.services.compute import clock, operations, power, records, resource_policies
 from rehearsal.services.compute.listing import Resource
@@ -32,6 +33,7 @@ class Timers:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
         self.ended = threading.Event()
+        clock.follow(ahead.clock(cloud.store))
         self._seen = resource_policies.today(cloud.store)
 
     def start(self) -> None:
@@ -53,6 +55,7 @@ class Timers:
 
     def act(self) -> float:
         """Do what is due now; return the seconds until something may be due again."""
+        clock.follow(ahead.clock(self._cloud.store))
         now = clock.now()
         waits = [LONGEST_SLEEP]
         for record in records.INSTANCES.all(self._cloud):
@@ -64,6 +67,7 @@ class Timers:
                     end_run(self._cloud, record)
             elif deadline:
                 waits.append(deadline - now)
+        # What was due since the last look happens once, as after a time in which Compute did not look.
         today = resource_policies.today(self._cloud.store)
         waits += self._follow_schedules(today)
         self._seen = today

@@ -7,10 +7,11 @@ changed is remembered here, under the generation that the storage server has giv
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 from urllib.parse import quote
 
+from rehearsal import ahead
 from rehearsal.errors import Body
 from rehearsal.services.storage.server import etag, timestamp
 from rehearsal.store import Documents, Store
@@ -43,8 +44,10 @@ def as_google_writes(store: Store, item: Body) -> Body:
     if item.get("kind") != "storage#object" or "timeCreated" not in item:  # an upload that only begins
         return item
     item |= _members(store, item)
+    written = item["timeCreated"]  # by this machine's clock
     for name in TIMES:
-        moment = datetime.fromisoformat(item.get(name) or item["timeCreated"])
+        moment = datetime.fromisoformat(item.get(name) or written)
+        moment += timedelta(seconds=ahead.clock_at(store, moment.timestamp()))
         item[name] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     item["timeFinalized"] = item["timeCreated"]
     if "componentCount" in item:
