@@ -38,6 +38,10 @@ class SiteLock:
         """Whether neither side has renewed it in time."""
         return not (_lasts(self.until, now) or _lasts(self.run_until, now))
 
+    def without_a_controller(self, now: datetime.datetime) -> bool:
+        """Whether only its training holds it: whoever means that training may go on with it."""
+        return not _lasts(self.until, now)
+
     def renewed(self, now: datetime.datetime) -> SiteLock:
         """It, with another lease for the controller."""
         return replace(self, until=_later(now))

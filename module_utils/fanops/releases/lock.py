@@ -61,7 +61,7 @@ class Lock:
         return site_lock.parse(self.bucket.read(site_lock.PATH, generation)), generation
 
     def held_by_other(self, token: str, run: str) -> SiteLock | None:
-        """The lock in force, unless it is ours: by the token, or because the VM is busy with the very training that is meant."""
+        """The lock in force, unless it is ours: by the token, or because the VM is alone with the very training that is meant."""
         lock, _ = self.read()
         return None if lock is None or self._ours(lock, token, run) or lock.lapsed(self.clock()) else lock
 
@@ -150,9 +150,11 @@ class Lock:
             raise refused(other)
         return Result(warning=f"{other.refusal()}: this run would be refused without --check." if other else "")
 
-    @staticmethod
-    def _ours(lock: SiteLock, token: str, run: str) -> bool:
-        return lock.token == token or bool(run and lock.run == run)
+    def _ours(self, lock: SiteLock, token: str, run: str) -> bool:
+        if lock.token == token:
+            return True
+        # Two controllers of one training would each give the lock back under the other.
+        return bool(run) and lock.run == run and lock.without_a_controller(self.clock())
 
 
 def refused(lock: SiteLock) -> GoogleApiError:

@@ -89,6 +89,8 @@ def test_a_training_keeps_the_lock_of_a_controller_that_is_gone_until_it_ends(
     lock = a_lock(google)
     lock.take("first", "a@one", "training")
     with held_lock.held(vm_bucket, "first", "r1", print):
+        # While its controller is there, nobody joins it: each would give the lock back under the other.
+        assert "a@one has held this site" in run("site_lock", bucket=BUCKET, run_id="r1", keep=False)["msg"]
         end_controller(lock)
         other = run("site_lock", bucket=BUCKET, state="free", run_id="r2")
         assert "training r1, begun by training," in other["msg"]
