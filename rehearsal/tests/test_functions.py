@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
+from rehearsal import ahead
 from rehearsal.services.artifactregistry import images
-from rehearsal.services.compute import resource_policies
 from rehearsal.services.functions import addresses, build, deploy, instances, invoke, lifecycle, runtimes
 from rehearsal.services.functions.names import FunctionName
 
@@ -299,11 +299,11 @@ def test_cleanup_policies_are_carried_out_once_a_day_and_keeping_goes_before_del
     }
     assert put({"odd": {"id": "odd", "action": "DELETE", "mostRecentVersions": {"keepCount": 1}}}).status_code == 400
     assert put(policies, cleanupPolicyDryRun=True).status_code == 200
-    resource_policies.move_ahead(store, 86_400)
+    ahead.move(store, 86_400, with_clock=False)
     assert len(tags(ours)) == 4, "they are only tried"
     assert put(policies, cleanupPolicyDryRun=False).status_code == 200
     assert len(tags(ours)) == 4, "not before the next day"
-    resource_policies.move_ahead(store, 86_400)
+    ahead.move(store, 86_400, with_clock=False)
     assert tags(ours) == ["version_3", "version_4"] and tags(f"{ours}/cache") == ["latest"]
     assert len(tags(ours.replace("ours", "theirs"))) == 4
     images.push(store, "fanops-rehearsal", "us-central1", "ours", 10)

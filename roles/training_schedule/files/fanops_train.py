@@ -80,7 +80,6 @@ class Parameters:
     schedule: str = ""
     timezone: str = "UTC"
     force: bool = False
-    data_days: int = 0
 
     def options(self, run_id: str, trigger: str, why: str) -> dict[str, Any]:
         """Return the options of ``TrainingRun``, as role model_training gives them to the module training_run."""

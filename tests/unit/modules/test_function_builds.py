@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rehearsal import ahead
 from rehearsal.services.artifactregistry import images
-from rehearsal.services.compute import resource_policies
 from rehearsal.services.functions import buckets
 from rehearsal.testing.client import Session
 from tests.unit.modules.conftest import PROJECT, RunModule
@@ -99,7 +99,7 @@ def test_older_images_are_deleted_by_google_and_the_policies_of_others_stay(run:
 
     google.request("PATCH", url, params={"updateMask": "cleanupPolicies"}, json={"cleanupPolicies": {}})
     assert run("function_builds", name=OURS, region=REGION, keep=2)["changed"]
-    resource_policies.move_ahead(google.cloud.store, 2 * images.DAY_SECONDS)
+    ahead.move(google.cloud.store, 2 * images.DAY_SECONDS, with_clock=False)
     found = images.find(google.cloud.store, PROJECT, REGION)
     assert found is not None
     left = {name.rpartition("__")[2]: len(versions) for name, versions in found["packages"].items()}
