@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import hashlib
 import io
 import json
@@ -122,9 +123,20 @@ def deciding(root: Path = ROOT) -> dict[str, str]:
     return found
 
 
+def _parsed(source: str) -> ast.Module:
+    # A finalizer that runs while CPython 3.11 builds a tree may build another one (a printed traceback does): both fail then.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _imports(source: str, folder: Path) -> Iterable[str]:
     """Yield the modules of the deciding rooms that a source may import, wherever in it."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -146,7 +158,7 @@ def essence(source: str) -> str:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if (
