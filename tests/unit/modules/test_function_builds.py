@@ -54,7 +54,9 @@ def test_a_deployed_function_leaves_builds_and_a_teardown_lists_and_deletes_them
 ) -> None:
     run("cloud_function", **function_options)
     run("cloud_function", name=OURS, region=REGION, state="absent")
-    assert run("project_resources_info", labels={"app": "fanops-m4"})["ours"] == [], "no label of ours leads to them"
+    assert run("project_resources_info", labels={"app": "fanops-m4"})["ours"] == [], (
+        "they carry no labels of this project"
+    )
     kinds = [one["kind"] for one in listed(run)["ours"]]
     assert kinds == ["image", "image", "repository", "source", "source", "build_bucket", "build_bucket"]
     planned = run("function_builds", name=OURS, region=REGION, state="absent", check=True)

@@ -208,3 +208,15 @@ def test_the_run_of_a_module_is_its_topmost_ansible(
         outer.wait()
         assert outer.stdout is not None
         outer.stdout.close()
+
+
+def test_a_run_that_cannot_be_watched_leaves_no_lock(
+    google: Session, run: RunModule, vm_bucket: ml.bucket.Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown() -> None:
+        raise FileNotFoundError("ps")
+
+    monkeypatch.setattr(locks, "_processes", unknown)
+    with pytest.raises(FileNotFoundError):
+        run("site_lock", bucket=BUCKET)
+    assert a_lock(google).read() == (None, "0")
